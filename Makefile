@@ -1,0 +1,47 @@
+# make demo      the relay, an agent and a call through both, on this machine (ONCE=1: show and end)
+# make install   the development environment in .venv, with .venv/bin/relay
+# make test      everything that a change must pass
+# make quick     the fast tests alone
+# make lint      style, types and import rules
+# make clean     remove what was made
+#
+# PYTHON=...     the interpreter to make .venv with (3.11 or newer; the first fitting one otherwise)
+# PYTEST_ARGS=.. further arguments for pytest
+#
+# All paths are relative, so that a directory with a space in its name is no matter.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST_ARGS ?=
+DEMO_PORT ?= 8080
+PYTHON ?=
+export PYTHON
+
+.PHONY: help install demo test quick lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+install:
+	@scripts/bootstrap.sh dev
+
+demo:
+	@scripts/bootstrap.sh demo
+	@exec $(BIN)/python scripts/demo.py --port $(DEMO_PORT) $(if $(filter-out 0,$(ONCE)),--once)
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+quick: install
+	$(BIN)/python -m pytest -q tests/unit tests/contracts $(PYTEST_ARGS)
+
+lint: install
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,209 @@
+"""Agent cards as documents: only what must point at the relay changes, every other byte stays.
+
+Source: A2A 1.0.1 section 4.4 and 8, A2A 0.3.0 section 5. A card is served as the
+agent wrote it when every URL in it is the agent's own public one already;
+otherwise its interfaces, its security and its signatures are replaced, because a
+client takes the relay's credential to whatever place a card names (rule S2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from a2a_relay.a2a import jsonbytes, rest
+from a2a_relay.a2a.versions import V03, V10, is_v03, major_minor
+
+RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
+"""URI of the relay's own extension: what it says about itself on a card."""
+
+_HTTP_BINDINGS = ("JSONRPC", "HTTP+JSON")
+# 1.0 and 0.3 name the same scheme with different members; each ignores the other's.
+_RELAY_SCHEME = {
+    "relay": {
+        "httpAuthSecurityScheme": {"scheme": "bearer", "description": "a token of the relay"},
+        "type": "http",
+        "scheme": "bearer",
+    }
+}
+
+
+class Served(NamedTuple):
+    """A card as clients get it. `is_verbatim` when it is the agent's own bytes."""
+
+    body: bytes
+    is_verbatim: bool
+
+
+class Rewrite(NamedTuple):
+    """The rewriting of one agent's cards, ready to be applied."""
+
+    urls: dict[str, str]
+    legacy_version: str = V10
+    rest_v03: bool = False
+
+    def __call__(self, card: bytes) -> Served:
+        """The card to serve."""
+        return served(card, self.urls, legacy_version=self.legacy_version, rest_v03=self.rest_v03)
+
+
+def served(card: bytes, urls: dict[str, str], *, legacy_version: str = V10, rest_v03: bool = False) -> Served:
+    """The card to serve at the relay.
+
+    `urls` are the agent's public URLs by binding; `legacy_version` is the version
+    that a card without any is taken for (decision 16); `rest_v03` says whether the
+    agent serves HTTP+JSON 0.3 through the relay.
+    """
+    fields = jsonbytes.members(card)
+    if _is_own(fields, urls):
+        return Served(card, is_verbatim=True)
+    versions = _versions(fields, legacy_version)
+    kept = {name: raw for name, raw in fields.items() if _folded(name) not in _REPLACED}
+    for name, document in _replacements(fields, urls, versions, rest_v03).items():
+        kept[name] = jsonbytes.dump(document)
+    kept["capabilities"] = _capabilities(fields)
+    return Served(rest.join_members(kept), is_verbatim=False)
+
+
+_CALLED = ("supportedInterfaces", "additionalInterfaces", "url")
+_SECURITY = ("securitySchemes", "securityRequirements", "security")
+_OWNED = (*_CALLED, *_SECURITY, "preferredTransport", "protocolVersion", "signatures", "capabilities")
+
+
+def _folded(name: str) -> str:
+    """A key as the most lenient reader sees it: protobuf's JSON takes `supported_interfaces` too."""
+    return name.lower().replace("_", "")
+
+
+_REPLACED = frozenset(_folded(name) for name in _OWNED if name != "capabilities")
+_CANONICAL = {_folded(name): name for name in _OWNED}
+
+
+def _is_own(fields: dict[str, bytes], urls: dict[str, str]) -> bool:
+    """Whether every URL that a client would call is this agent's own at the relay.
+
+    A card that says anything in a second spelling, or that asks for more than a
+    bearer token (a foreign token endpoint, say), is not.
+    """
+    if any(_CANONICAL.get(_folded(name), name) != name for name in fields):
+        return False
+    own = {_normal(url) for url in urls.values()}
+    try:
+        found = [jsonbytes.text(url) for url in _called_urls(fields)]
+    except jsonbytes.Malformed:
+        return False
+    if not found or any(url is None or _normal(url) not in own for url in found):
+        return False
+    schemes = jsonbytes.value(fields.get("securitySchemes", b"{}"))
+    return isinstance(schemes, dict) and all(_is_bearer(scheme) for scheme in schemes.values())
+
+
+def _called_urls(fields: dict[str, bytes]) -> list[bytes]:
+    found = [fields["url"]] if "url" in fields else []
+    for name in ("supportedInterfaces", "additionalInterfaces"):
+        if name in fields:
+            found += [jsonbytes.members(item).get("url", b"null") for item in jsonbytes.elements(fields[name])]
+    return found
+
+
+def _is_bearer(scheme: Any) -> bool:
+    if not isinstance(scheme, dict):
+        return False
+    v10 = scheme.get("httpAuthSecurityScheme")
+    if isinstance(v10, dict):
+        return set(scheme) <= {"httpAuthSecurityScheme", "type", "scheme"} and str(v10.get("scheme")).lower() == "bearer"
+    return scheme.get("type") == "http" and str(scheme.get("scheme")).lower() == "bearer" and "flows" not in scheme
+
+
+def _normal(url: str) -> tuple[str, str, str] | None:
+    """Origin and path of an absolute http(s) URL, as parsed; None for anything with more or less than that."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    default = 443 if parts.scheme == "https" else 80
+    return parts.scheme, f"{parts.hostname}:{port or default}", parts.path.rstrip("/")
+
+
+def _interfaces(fields: dict[str, bytes]) -> list[dict[str, Any]]:
+    return _list(fields, "supportedInterfaces")
+
+
+def _list(fields: dict[str, bytes], name: str) -> list[dict[str, Any]]:
+    found = jsonbytes.value(fields.get(name, b"[]"))
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _versions(fields: dict[str, bytes], legacy_version: str) -> list[str]:
+    """The protocol versions that the agent says it speaks, in its own order."""
+    found: list[str] = []
+    for interface in _interfaces(fields):
+        version = interface.get("protocolVersion")
+        named = major_minor(version) if isinstance(version, str) and version else V10
+        if named not in found:
+            found.append(named)
+    top = jsonbytes.text(fields.get("protocolVersion"))
+    if top:
+        named = major_minor(top)
+        if named not in found:
+            found.append(named)
+    return found or [legacy_version]
+
+
+def _replacements(
+    fields: dict[str, bytes], urls: dict[str, str], versions: list[str], rest_v03: bool
+) -> dict[str, Any]:
+    """The members that are about where and how to call the agent."""
+    interfaces: list[dict[str, str]] = []
+    tenant = next((item["tenant"] for item in _interfaces(fields) if isinstance(item.get("tenant"), str)), None)
+    for version in versions:
+        for binding in _HTTP_BINDINGS:
+            if is_v03(version) and binding == "HTTP+JSON" and not rest_v03:
+                continue
+            interface = {"url": urls[binding], "protocolBinding": binding, "protocolVersion": version}
+            if tenant and not is_v03(version):
+                interface["tenant"] = tenant
+            interfaces.append(interface)
+    document: dict[str, Any] = {"supportedInterfaces": interfaces}
+    if V03 in versions:
+        document |= _v03_members(fields, urls, rest_v03)
+    document["securitySchemes"] = _RELAY_SCHEME
+    document["securityRequirements"] = [{"schemes": {"relay": {"list": []}}}]
+    document["security"] = [{"relay": []}]
+    return document
+
+
+def _v03_members(fields: dict[str, bytes], urls: dict[str, str], rest_v03: bool) -> dict[str, Any]:
+    bindings = _HTTP_BINDINGS if rest_v03 else ("JSONRPC",)
+    version = jsonbytes.text(fields.get("protocolVersion"))
+    return {
+        "url": urls["JSONRPC"],
+        "preferredTransport": "JSONRPC",
+        "protocolVersion": version if is_v03(version) else "0.3.0",
+        "additionalInterfaces": [{"url": urls[binding], "transport": binding} for binding in bindings],
+    }
+
+
+def _capabilities(fields: dict[str, bytes]) -> bytes:
+    """The agent's capabilities with the relay's extension added; what the agent said of its security goes there."""
+    raw = fields.get("capabilities", b"{}")
+    members = jsonbytes.members(raw) if raw[:1] == b"{" else {}
+    said = {
+        name: jsonbytes.value(fields[name])
+        for name in _SECURITY
+        if name in fields
+    }
+    extension: dict[str, Any] = {
+        "uri": RELAY_EXTENSION,
+        "description": "Reached through a2a-relay; authenticate with a token of the relay.",
+        "required": False,
+    }
+    if said:
+        extension["params"] = {"agentSecurity": said}
+    listed = members.get("extensions", b"[]")
+    others = jsonbytes.elements(listed) if listed[:1] == b"[" else []
+    members["extensions"] = b"[" + b",".join([*others, jsonbytes.dump(extension)]) + b"]"
+    return rest.join_members(members)

@@ -1,0 +1,223 @@
+"""The one seam between the relay and JSON: checks, and members as untouched bytes.
+
+Bodies are handed on as the bytes they came as, so nothing here builds values
+out of them. msgspec does the work where it is installed; the standard library
+side takes what msgspec refuses although agents accept it (a lone surrogate
+escape, as JavaScript writes for a cut emoji), and runtimes without wheels.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from json import decoder as _decoder
+from typing import Any
+
+from a2a_relay.errors import Reason, Refused
+
+try:
+    import msgspec
+except ImportError:  # runtimes without compiled wheels
+    msgspec = None  # type: ignore[assignment,unused-ignore]
+
+MAX_DEPTH = 100
+"""Protobuf's JSON parsers stop at 100 levels; Python's own dies near 1,000."""
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = b"{}[]"
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+
+
+class Malformed(Refused):
+    """Bytes that are not acceptable JSON."""
+
+
+def check(data: bytes) -> None:
+    """Refuse bytes that may not enter a frame: not UTF-8, not JSON, or too deep."""
+    check_text(data)
+    if msgspec is not None:
+        try:
+            msgspec.json.decode(data, type=msgspec.Raw)
+            return
+        except msgspec.MsgspecError:
+            pass  # the tolerant side has the last word
+    _scan(data.decode("latin-1"))
+
+
+def check_text(data: bytes) -> None:
+    """Refuse what no JSON grammar check sees: invalid UTF-8, and nesting beyond `MAX_DEPTH`."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(Reason.INVALID_UTF8) from error
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_too_deep(data):
+        raise Malformed(Reason.TOO_DEEP)
+
+
+def _is_too_deep(data: bytes) -> bool:
+    """Whether brackets outside strings nest deeper than `MAX_DEPTH`.
+
+    Each round removes the innermost level at C speed, so that a mebibyte of
+    brackets costs milliseconds and not a Python loop.
+    """
+    brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    """The members of a JSON object, each value as the bytes it stands in.
+
+    `data` must have passed `check`. A key that appears twice is refused
+    (AMBIGUOUS_FIELD): two readers would disagree which one counts.
+    """
+    if msgspec is not None:
+        try:
+            raw: dict[str, msgspec.Raw] = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError as error:
+            raise Malformed(Reason.PARSE_ERROR, "expected a JSON object") from error
+        except msgspec.MsgspecError:
+            return _tolerant_members(data)
+        found = {key: bytes(value) for key, value in raw.items()}
+        # Compact JSON is exactly as long as its parts. Whatever is longer has blanks,
+        # escaped keys or a key twice, and the slow side tells which.
+        parts = sum(len(value) + len(key.encode()) + 4 for key, value in found.items()) + 1
+        if found and len(data) == parts:
+            return found
+    return _tolerant_members(data)
+
+
+def _tolerant_members(data: bytes) -> dict[str, bytes]:
+    """`members` by the standard library.
+
+    Latin-1 maps every byte to one character, so that the decoder's positions
+    in the text are positions in the bytes.
+    """
+    text = data.decode("latin-1")
+    at = _blanks(text, 0)
+    if text[at : at + 1] != "{":
+        raise Malformed(Reason.PARSE_ERROR, "expected a JSON object")
+    found: dict[str, bytes] = {}
+    at = _blanks(text, at + 1)
+    if text[at : at + 1] == "}":
+        _expect_end(text, at + 1)
+        return found
+    while True:
+        key, at = _key(text, at)
+        start = _blanks(text, at)
+        at = _scan(text, start, whole=False)
+        if key in found:
+            raise Malformed(Reason.AMBIGUOUS_FIELD, f"the field {_shown(key)} appears twice")
+        found[key] = data[start:at]
+        at = _blanks(text, at)
+        mark = text[at : at + 1]
+        if mark == "}":
+            _expect_end(text, at + 1)
+            return found
+        if mark != ",":
+            raise Malformed(Reason.PARSE_ERROR)
+        at = _blanks(text, at + 1)
+
+
+def _key(text: str, at: int) -> tuple[str, int]:
+    if text[at : at + 1] != '"':
+        raise Malformed(Reason.PARSE_ERROR)
+    try:
+        _, end = _decoder.scanstring(text, at + 1, True)
+        key = json.loads(text[at:end].encode("latin-1"))
+    except ValueError as error:
+        raise Malformed(Reason.PARSE_ERROR) from error
+    at = _blanks(text, end)
+    if text[at : at + 1] != ":":
+        raise Malformed(Reason.PARSE_ERROR)
+    return key, at + 1
+
+
+def elements(data: bytes) -> list[bytes]:
+    """The elements of a JSON array, each as the bytes it stands in."""
+    if msgspec is not None:
+        try:
+            return [bytes(item) for item in msgspec.json.decode(data, type=list[msgspec.Raw])]
+        except msgspec.ValidationError as error:
+            raise Malformed(Reason.PARSE_ERROR, "expected a JSON array") from error
+        except msgspec.MsgspecError:
+            pass
+    text = data.decode("latin-1")
+    at = _blanks(text, 0)
+    if text[at : at + 1] != "[":
+        raise Malformed(Reason.PARSE_ERROR, "expected a JSON array")
+    found: list[bytes] = []
+    at = _blanks(text, at + 1)
+    while text[at : at + 1] != "]":
+        start = at
+        at = _scan(text, start, whole=False)
+        found.append(data[start:at])
+        at = _blanks(text, at)
+        if text[at : at + 1] == ",":
+            at = _blanks(text, at + 1)
+    return found
+
+
+def value(data: bytes) -> Any:
+    """The Python value of a small, already checked document (a card, a frame's envelope)."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(Reason.PARSE_ERROR) from error
+
+
+def text(data: bytes | None) -> str | None:
+    """The value of a JSON string, or None when `data` is anything else."""
+    if not data or data[:1] != b'"':
+        return None
+    found = value(data)
+    return found if isinstance(found, str) else None
+
+
+def dump(document: Any) -> bytes:
+    """Compact JSON bytes of a value the relay made itself.
+
+    A lone surrogate is escaped, because it has no UTF-8 form.
+    """
+    try:
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _blanks(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _expect_end(text: str, at: int) -> None:
+    if _blanks(text, at) != len(text):
+        raise Malformed(Reason.PARSE_ERROR)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Numbers are never evaluated: they pass as bytes whatever their size, and
+# Python refuses to build integers of more than 4,300 digits.
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=_refuse_constant)
+
+
+def _scan(text: str, at: int = 0, *, whole: bool = True) -> int:
+    """Skip one JSON value from `at`; the position after it."""
+    try:
+        _, end = _DECODER.raw_decode(text, _blanks(text, at))
+    except (ValueError, RecursionError) as error:
+        raise Malformed(Reason.PARSE_ERROR) from error
+    if whole:
+        _expect_end(text, end)
+    return end
+
+
+def _shown(key: str) -> str:
+    return json.dumps(key[:60])

@@ -1,0 +1,146 @@
+"""The one strict reader of the few fields that the relay may look at.
+
+Ids own tasks, order letters and guard tenants, so that the relay and the agent
+must never read two different ones out of the same bytes. Agents are lenient:
+protobuf's JSON takes `task_id` for `taskId` and lets the later one win, some
+match keys without regard to case. Therefore a key that means one of these
+fields in any spelling must be spelled canonically, once, and agree with the
+path; everything else is handed on as bytes (security rule S1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a.methods import Operation
+from a2a_relay.errors import Reason, Refused
+
+
+class Spans(NamedTuple):
+    """What the relay has read of one call's params; None where absent."""
+
+    task_id: str | None = None
+    context_id: str | None = None
+    reference_task_ids: tuple[str, ...] = ()
+    tenant: str | None = None
+    push_url: str | None = None
+
+
+def _fold(key: str) -> str:
+    return key.lower().replace("_", "")
+
+
+class _Level(NamedTuple):
+    """The fields of one object that carry authority: folded spelling -> canonical spelling."""
+
+    fields: dict[str, str]
+
+
+def _level(*names: str) -> _Level:
+    return _Level({_fold(name): name for name in names})
+
+
+_PUSH_MEMBERS = ("taskPushNotificationConfig", "pushNotificationConfig")
+_SEND = _level("tenant", "message", "configuration")
+_MESSAGE = _level("messageId", "taskId", "contextId", "referenceTaskIds")
+_CONFIGURATION = _level(*_PUSH_MEMBERS)
+_PUSH = _level("tenant", "taskId", "id", "url", "pushNotificationConfigId", "pushNotificationConfig", "name", "parent")
+_TASK = _level("tenant", "id", "taskId", "name")
+_LIST = _level("tenant", "contextId")
+_CARD = _level("tenant")
+
+_LEVELS = {
+    Operation.SEND: _SEND,
+    Operation.STREAM: _SEND,
+    Operation.GET: _TASK,
+    Operation.CANCEL: _TASK,
+    Operation.SUBSCRIBE: _TASK,
+    Operation.LIST: _LIST,
+    Operation.PUSH_SET: _PUSH,
+    Operation.PUSH_GET: _PUSH,
+    Operation.PUSH_LIST: _PUSH,
+    Operation.PUSH_DELETE: _PUSH,
+    Operation.EXTENDED_CARD: _CARD,
+}
+
+
+def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = None) -> Spans:
+    """Read the authority-bearing fields of one call.
+
+    `params` are checked JSON bytes (`jsonbytes.check`); `path` holds the ids that
+    the request target named (`id`, `taskId`, `tenant`), which the body must not
+    contradict. Raises `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
+    """
+    level = _LEVELS.get(operation)
+    if level is None or params == b"null":
+        return Spans()
+    fields = _strict(level, params)
+    _agree(fields, path or {})
+    tenant = _string(fields, "tenant")
+    if operation in (Operation.SEND, Operation.STREAM):
+        return _read_send(fields, tenant)
+    if operation is Operation.LIST:
+        return Spans(context_id=_string(fields, "contextId"), tenant=tenant)
+    if level is _PUSH:
+        return _read_push(operation, fields, tenant)
+    return Spans(task_id=_string(fields, "id"), tenant=tenant)
+
+
+def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
+    message = _strict(_MESSAGE, fields.get("message", b"{}"))
+    references: tuple[str, ...] = ()
+    if "referenceTaskIds" in message and message["referenceTaskIds"] != b"null":
+        found = [jsonbytes.text(item) for item in jsonbytes.elements(message["referenceTaskIds"])]
+        references = tuple(item for item in found if item is not None)
+    push_url = None
+    if fields.get("configuration", b"null") != b"null":
+        configuration = _strict(_CONFIGURATION, fields["configuration"])
+        for name in _PUSH_MEMBERS:
+            if configuration.get(name, b"null") != b"null":
+                push_url = _read_push(Operation.PUSH_SET, _strict(_PUSH, configuration[name]), None).push_url
+    return Spans(_string(message, "taskId"), _string(message, "contextId"), references, tenant, push_url)
+
+
+def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None) -> Spans:
+    """Push configs: 1.0 is flat with `taskId`; 0.3 nests the config, and its get, list and delete name the task `id`."""
+    url = _string(fields, "url")
+    if fields.get("pushNotificationConfig", b"null") != b"null":
+        url = _string(_strict(_PUSH, fields["pushNotificationConfig"]), "url")
+    task_id = _string(fields, "taskId")
+    if task_id is None and operation is not Operation.PUSH_SET:
+        task_id = _string(fields, "id")
+    return Spans(task_id=task_id, tenant=tenant, push_url=url)
+
+
+def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
+    """The members of `data`, none of which may be another spelling of a field of `level`."""
+    try:
+        fields = jsonbytes.members(data)
+    except jsonbytes.Malformed as error:
+        if error.reason is Reason.AMBIGUOUS_FIELD:
+            raise
+        raise Refused(Reason.INVALID_PARAMS, "expected a JSON object") from error
+    for key in fields:
+        canonical = level.fields.get(_fold(key))
+        if canonical is not None and canonical != key:
+            raise Refused(Reason.AMBIGUOUS_FIELD, f"spell the field {canonical!r} that way")
+    return fields
+
+
+def _agree(fields: dict[str, bytes], path: Mapping[str, str]) -> None:
+    for name, expected in path.items():
+        said = _string(fields, name)
+        if said is not None and said != expected:
+            raise Refused(Reason.AMBIGUOUS_FIELD, f"the field {name!r} differs from the path")
+
+
+def _string(fields: dict[str, bytes], name: str) -> str | None:
+    data = fields.get(name)
+    if data is None or data == b"null":
+        return None
+    found = jsonbytes.text(data)
+    if found is None:
+        raise Refused(Reason.INVALID_PARAMS, f"the field {name!r} must be a string")
+    return found or None

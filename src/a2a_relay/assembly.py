@@ -1,0 +1,172 @@
+"""The composition root: settings become a running relay. The only module that knows every room."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.core.limits import Limits
+from a2a_relay.core.push_targets import ANY, PushTargets
+from a2a_relay.errors import SettingsError
+from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.calls import CallRules, Calls
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.responding import Pace
+from a2a_relay.node.clock import LoopClock
+from a2a_relay.node.relay_node import Ports, RelayNode
+from a2a_relay.ports.directory import Directory
+from a2a_relay.settings import Settings, resolve_secret, write_profile
+from a2a_relay.telemetry import logs
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def open_directory(url: str) -> Directory:
+    """Open a store by its URL: `memory:`, `sqlite:///absolute/path` or `sqlite:relative/path`.
+
+    Raises StoreError or SettingsError.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        from a2a_relay.stores.memory.directory import MemoryDirectory
+
+        return MemoryDirectory()
+    if scheme == "sqlite" and rest.strip("/"):
+        from a2a_relay.stores.sqlite.database import Database
+        from a2a_relay.stores.sqlite.directory import SqliteDirectory
+
+        path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
+        return SqliteDirectory(Database(Path(path).absolute()))
+    raise SettingsError(f"store {url!r}: known are memory: and sqlite:///path")
+
+
+def read_limits(settings: Settings) -> Limits:
+    """The limits that settings ask for."""
+    return Limits(
+        max_body=settings.max_body,
+        older_dialect_max_frame=settings.older_dialect_max_frame,
+        max_first_frame=settings.max_first_frame,
+        max_card=settings.max_card,
+        card_updates_per_minute=settings.card_updates_per_minute,
+        unary_in_flight=settings.unary_in_flight,
+        streams_in_flight=settings.streams_in_flight,
+        agents_per_tenant=settings.agents_per_tenant,
+        stream_buffer_events=settings.stream_buffer_events,
+        stream_buffer_bytes=settings.stream_buffer_bytes,
+        link_backlog_bytes=settings.link_backlog_bytes,
+        auth_timeout_seconds=settings.auth_timeout,
+        request_timeout_seconds=settings.request_timeout,
+    )
+
+
+def build_node(settings: Settings, directory: Directory, secret: str) -> RelayNode:
+    """The node, with its ports."""
+    ports = Ports(
+        clock=LoopClock(),
+        directory=directory,
+        authenticator=SharedSecret(secret),
+        observer=logs.LogObserver(settings.access_log),
+        random=random.random,
+    )
+    return RelayNode(ports, read_limits(settings))
+
+
+def build_app(settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], Awaitable[None]]) -> RelayApp:
+    """The HTTP front around a node."""
+    exposure = Exposure(settings.public_url, settings.trusted_proxies)
+    rules = CallRules(
+        pace=Pace(settings.stream_head_wait, settings.sse_heartbeat, settings.unary_keepalive),
+        push_targets=PushTargets(_push_rule(settings)),
+        body_timeout_seconds=settings.body_timeout,
+        legacy_version=settings.legacy_version,
+    )
+    information = Information(
+        node,
+        exposure,
+        legacy_version=settings.legacy_version,
+        card_max_age=int(settings.card_max_age),
+        card_visibility=settings.card_visibility,
+    )
+    return RelayApp(node, Calls(node, exposure, rules), information, exposure, on_shutdown=on_shutdown)
+
+
+def create_app(settings: Settings | None = None) -> RelayApp:
+    """The whole relay as an ASGI application, for any ASGI server.
+
+    The server's lifespan shutdown makes the relay leave in order. Raises
+    SettingsError or StoreError when it cannot start.
+    """
+    settings = settings or Settings.load()
+    directory = open_directory(settings.store)
+    node = build_node(settings, directory, resolve_secret(settings))
+
+    async def leave() -> None:
+        await node.leave(settings.leave_grace)
+        directory.close()
+
+    return build_app(settings, node, on_shutdown=leave)
+
+
+def serve(settings: Settings) -> int:
+    """Run a relay until it is told to stop; the exit code. Raises SettingsError or StoreError."""
+    from a2a_relay.fronts.http.protocol import HttpLimits
+    from a2a_relay.fronts.http.server import RelayServer, bind, server_config
+
+    logs.configure(log_format=settings.log_format, level=settings.log_level)
+    secret = resolve_secret(settings)
+    listener = bind(settings.host, settings.port)
+    directory = open_directory(settings.store)
+    base_url = _base_url(settings, listener.getsockname()[1])
+    node = build_node(settings, directory, secret)
+
+    async def close_store() -> None:
+        directory.close()
+
+    async def leave() -> None:
+        await node.leave(settings.leave_grace)
+
+    app = build_app(settings, node, on_shutdown=close_store)
+    config = server_config(
+        app,
+        HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
+        ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
+        timeout_keep_alive=int(settings.keep_alive),
+        timeout_graceful_shutdown=5,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+    )
+    _announce(settings, base_url)
+    RelayServer(config, leave).run(sockets=[listener])
+    return 0
+
+
+def _announce(settings: Settings, base_url: str) -> None:
+    """Say where the relay is and what is weak about it."""
+    log = structlog.get_logger("a2a_relay")
+    for warning in settings.warnings:
+        log.warning("settings", message=warning)
+    if settings.host in LOOPBACK:
+        write_profile(settings, base_url)
+    elif not settings.tls_cert and not settings.trusted_proxies:
+        log.warning("exposed", message="reachable beyond this machine without TLS or a trusted proxy")
+    if settings.store.startswith("memory:"):
+        log.warning("store", message="memory: registered agents are forgotten at exit", durability="memory")
+    log.info("serving", url=base_url, store=settings.store, pid=os.getpid())
+
+
+def _base_url(settings: Settings, port: int) -> str:
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _push_rule(settings: Settings) -> str:
+    """`auto`: anything goes in open tenants (decision 27); they are the only kind so far."""
+    return ANY if settings.push_targets == "auto" else settings.push_targets

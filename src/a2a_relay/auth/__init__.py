@@ -1,0 +1,1 @@
+"""Authenticators: each knows one kind of credential."""

@@ -1,0 +1,14 @@
+"""Why a command that talks to a relay has failed, in words for a person."""
+
+from __future__ import annotations
+
+from a2a_relay.errors import RelayError
+
+
+class ClientError(RelayError):
+    """The command cannot go on; `reason` is the word a program can test, where the relay or agent gave one."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(f"{message} ({reason})" if reason else message)
+        self.message = message
+        self.reason = reason

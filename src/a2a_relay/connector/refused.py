@@ -1,0 +1,24 @@
+"""How the connector gives up."""
+
+from __future__ import annotations
+
+from a2a_relay.errors import RelayError
+
+EXIT_REFUSED = 2
+EXIT_REPLACED = 3
+_MAX_LINE_CHARS = 300
+
+
+class ConnectorRefused(RelayError):
+    """Retrying as before cannot help. The message is one line for a person; `exit_code` is for the process."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_REFUSED) -> None:
+        self.message = one_line(message)
+        self.exit_code = exit_code
+        super().__init__(self.message)
+
+
+def one_line(text: str) -> str:
+    """Foreign text as one bounded line that no terminal takes for a command."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:_MAX_LINE_CHARS])
+    return shown if len(text) <= _MAX_LINE_CHARS else f"{shown}..."

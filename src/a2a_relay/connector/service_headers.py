@@ -1,0 +1,58 @@
+"""HTTP headers of a call: what travels to the upstream agent, and what comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from a2a_relay.a2a.methods import BY_NAME, speaks_v10
+from a2a_relay.a2a.versions import V10, VERSION_HEADER
+from a2a_relay.wire.agent_side import IncomingRequest
+from a2a_relay.wire.codec import is_service_header
+
+SENDER_HEADER = "a2a-relay-sender"
+"""Who makes the call, as the relay has authenticated it. Percent-encoded where it is not plain ASCII."""
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]{0,4096}")
+_TRACEPARENT = re.compile(r"[0-9a-f-]{55,128}")
+_SENDER_SAFE = "!\"#$&'()*+,/:;<=>?@[]^`{|}~-._ "
+
+
+def outgoing(request: IncomingRequest) -> dict[str, str]:
+    """The headers of a call that the relay has handed over; names are lower-case."""
+    meta = request.meta
+    found = dict(_service_headers(meta.get("headers")))
+    version = meta.get("version")
+    if isinstance(version, str) and _PRINTABLE.fullmatch(version):
+        found[VERSION_HEADER] = version
+    elif request.rest is None and request.method in BY_NAME and speaks_v10(request.method):
+        found[VERSION_HEADER] = V10
+    traceparent = meta.get("traceparent")
+    if isinstance(traceparent, str) and _TRACEPARENT.fullmatch(traceparent):
+        found["traceparent"] = traceparent
+    identity = sender(meta)
+    if identity:
+        found[SENDER_HEADER] = quote(identity, safe=_SENDER_SAFE, errors="replace").strip()
+    return found
+
+
+def sender(meta: Mapping[str, Any]) -> str:
+    """The identity that the relay has stamped on a call; empty when it said none."""
+    stamp = meta.get("sender")
+    identity = stamp.get("identity") if isinstance(stamp, dict) else None
+    return identity if isinstance(identity, str) else ""
+
+
+def incoming(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The `a2a-*` headers of an answer, which go back to the client."""
+    return {name.lower(): text for name, text in headers if is_service_header(name.lower()) and _PRINTABLE.fullmatch(text)}
+
+
+def _service_headers(found: object) -> Iterable[tuple[str, str]]:
+    if not isinstance(found, dict):
+        return
+    for name, text in found.items():
+        if isinstance(text, str) and is_service_header(str(name)) and _PRINTABLE.fullmatch(text):
+            yield str(name), text.strip()

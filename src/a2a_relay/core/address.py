@@ -1,0 +1,43 @@
+"""Names and addresses: `tenant/agent`."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from a2a_relay.errors import Reason, Refused
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
+# Tokens of relay-go may carry other names; they are taken when no URL needs to
+# escape them (RFC 3986 unreserved), and never `.` or `..`.
+_LEGACY_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
+
+RESERVED_SEGMENTS = frozenset({"v1", "tasks", "message", "messages", "streams", "ws", "extendedAgentCard"})
+"""Path segments of the bindings themselves; never A2A's own `tenant` segment (decision 11)."""
+
+
+class Address(NamedTuple):
+    """Where an agent is known: composite keys are tuples, so that no separator can be forged."""
+
+    tenant: str
+    agent: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.agent}"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` is a proper name of a tenant, an agent or a key (decision 11)."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_legacy_name(text: str) -> bool:
+    """Whether `text` may come from a token of relay-go."""
+    return _LEGACY_NAME.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def require_name(text: str, what: str) -> str:
+    """`text`, when it may name a `what`. Raises UNAUTHENTICATED: names come from credentials."""
+    if not is_legacy_name(text):
+        raise Refused(Reason.UNAUTHENTICATED, f"the {what} in the token is not an acceptable name")
+    return text

@@ -1,0 +1,59 @@
+"""How much of everything there may be. Each limit has its setting, its reason and its place of use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from a2a_relay.core.call import Call
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason, Refused
+
+FRAME_OVERHEAD_BYTES = 64 * 1024
+"""What a frame may be larger than the body that it carries (decision 23)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one relay; sizes in bytes, durations in seconds."""
+
+    max_body: int = 4 * 1024 * 1024
+    older_dialect_max_frame: int = 1024 * 1024
+    max_first_frame: int = 128 * 1024
+    max_card: int = 64 * 1024
+    card_updates_per_minute: int = 10
+    unary_in_flight: int = 256
+    streams_in_flight: int = 1024
+    agents_per_tenant: int = 100_000
+    stream_buffer_events: int = 1024
+    stream_buffer_bytes: int = 4 * 1024 * 1024
+    link_backlog_bytes: int = 16 * 1024 * 1024
+    auth_timeout_seconds: float = 30
+    request_timeout_seconds: float = 600
+
+    @property
+    def max_frame(self) -> int:
+        """The largest frame of a native link, either way."""
+        return self.max_body + FRAME_OVERHEAD_BYTES
+
+    def link_max_frame(self, asked: int | None, *, is_native: bool) -> int:
+        """The largest frame to write to an agent: what it said it takes, within this relay's own limit."""
+        if asked is not None:
+            return min(asked, self.max_frame)
+        return self.max_frame if is_native else min(self.older_dialect_max_frame, self.max_frame)
+
+
+def require_room(session: Session, call: Call, limits: Limits) -> None:
+    """Refuse a call to an agent that has its fill (decision 31). Raises AGENT_BUSY."""
+    full = (
+        session.streams_in_flight >= limits.streams_in_flight
+        if call.streams
+        else session.unary_in_flight >= limits.unary_in_flight
+    )
+    if full:
+        raise Refused(Reason.AGENT_BUSY)
+
+
+def require_fit(session: Session, frame: bytes) -> None:
+    """Refuse a frame that would cost the agent its link (decision 23). Raises AGENT_FRAME_LIMIT."""
+    if len(frame) > session.max_frame:
+        raise Refused(Reason.AGENT_FRAME_LIMIT, metadata={"limit": str(session.max_frame)})

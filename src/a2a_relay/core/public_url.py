@@ -1,0 +1,15 @@
+"""The relay's own public URL: from settings, or from a checked Host header (decision 27)."""
+
+from __future__ import annotations
+
+import re
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+def from_host(host: str, scheme: str) -> str | None:
+    """The URL that a Host header speaks of, or None when it is not a plain authority."""
+    if not _HOST.fullmatch(host):
+        return None
+    secure = scheme in ("https", "wss")
+    return f"{'https' if secure else 'http'}://{host}"

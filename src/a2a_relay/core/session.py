@@ -1,0 +1,55 @@
+"""One attached agent: what is known of it while its link lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from a2a_relay.core.address import Address
+from a2a_relay.core.exchange import Exchange
+from a2a_relay.core.principal import Principal
+from a2a_relay.wire.dialects import Dialect
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A session above a transport. `attached_at` is wall time in seconds.
+
+    Frame ids are `<session>.<n>`, so that an answer from an earlier session of the
+    same agent can never be taken for one of this.
+    """
+
+    id: str
+    address: Address
+    principal: Principal
+    dialect: Dialect
+    attached_at: float
+    max_frame: int
+    serves_rest_v03: bool = False
+    is_ready: bool = True
+    paused_because: str = ""
+    unary_in_flight: int = 0
+    streams_in_flight: int = 0
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
+    _frames: int = 0
+
+    def next_frame_id(self) -> str:
+        """An id for the next call on this link."""
+        self._frames += 1
+        return f"{self.id}.{self._frames}"
+
+    def open(self, exchange: Exchange) -> None:
+        """Take an exchange in flight."""
+        self.exchanges[exchange.id] = exchange
+        if exchange.call.streams:
+            self.streams_in_flight += 1
+        else:
+            self.unary_in_flight += 1
+
+    def close(self, exchange: Exchange) -> None:
+        """Let an exchange go."""
+        if self.exchanges.pop(exchange.id, None) is None:
+            return
+        if exchange.call.streams:
+            self.streams_in_flight -= 1
+        else:
+            self.unary_in_flight -= 1

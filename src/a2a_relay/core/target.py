@@ -1,0 +1,167 @@
+"""The request target is read once, by this pure function, for every lane and server.
+
+It works on the raw bytes of the request line, because decoded paths are where two
+HTTP implementations begin to disagree: an encoded slash, a dot segment, a NUL or
+a second layer of encoding is refused here instead of being guessed at (S9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from a2a_relay.a2a import rest
+from a2a_relay.core.address import Address, is_legacy_name
+from a2a_relay.errors import Reason, Refused
+
+CARD_NAMES = ("agent-card.json", "agent.json")
+
+
+class Surface(StrEnum):
+    """What is served at a target."""
+
+    INFO = "info"
+    HEALTH = "health"
+    LIVEZ = "livez"
+    READYZ = "readyz"
+    AGENT_LINK = "agent_link"
+    DIRECTORY = "directory"
+    TENANT_DIRECTORY = "tenant_directory"
+    DIRECTORY_ENTRY = "directory_entry"
+    LETTER = "letter"
+    ROOT_CARD = "root_card"
+    ROOT_RPC = "root_rpc"
+    CARD = "card"
+    ORIGINAL_CARD = "original_card"
+    RPC = "rpc"
+    REST = "rest"
+
+
+class Route(NamedTuple):
+    """A request target, read. `query` holds decoded pairs in their order."""
+
+    surface: Surface
+    verbs: tuple[str, ...] = ("GET",)
+    address: Address | None = None
+    rest: rest.RestPath | None = None
+    segments: tuple[str, ...] = ()
+    query: Sequence[tuple[str, str]] = ()
+    raw_query: str = ""
+
+    @property
+    def agent(self) -> Address:
+        """The address of a route that has one."""
+        if self.address is None:
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        return self.address
+
+
+_FIXED = {
+    (): Route(Surface.INFO),
+    ("health",): Route(Surface.HEALTH),
+    ("livez",): Route(Surface.LIVEZ),
+    ("readyz",): Route(Surface.READYZ),
+    ("agent",): Route(Surface.AGENT_LINK),
+    (".well-known", "agents"): Route(Surface.DIRECTORY),
+    (".well-known", "agent-card.json"): Route(Surface.ROOT_CARD),
+    (".well-known", "agent.json"): Route(Surface.ROOT_CARD),
+}
+
+
+def read_target(verb: str, target: bytes) -> Route:
+    """Route one request target (path and query as sent). Raises `Refused`.
+
+    HEAD is routed as GET. A path that is known under another verb is refused with
+    METHOD_NOT_ALLOWED, anything unknown with NOT_FOUND.
+    """
+    path, _, query = target.partition(b"?")
+    segments = _segments(path)
+    verb = "GET" if verb == "HEAD" else verb
+    route = _FIXED.get(segments)
+    if route is None:
+        route = _tenant_route(segments, verb)
+    elif not segments and verb == "POST":
+        route = Route(Surface.ROOT_RPC, ("POST",))
+    if verb not in route.verbs:
+        raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": ", ".join(route.verbs)})
+    if not query:
+        return route
+    return route._replace(query=_pairs(query), raw_query=query.decode("latin-1"))
+
+
+def _segments(path: bytes) -> tuple[str, ...]:
+    """The decoded segments of an absolute path; one trailing slash does not count."""
+    if path[:1] != b"/":
+        raise Refused(Reason.INVALID_TARGET)
+    if path == b"/":
+        return ()
+    raw = path[1:].split(b"/")
+    if raw[-1] == b"":
+        raw.pop()
+    return tuple(_segment(item) for item in raw)
+
+
+def _segment(raw: bytes) -> str:
+    if not raw:
+        raise Refused(Reason.INVALID_TARGET, "an empty path segment")
+    if b"%" not in raw:
+        try:
+            text = raw.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise Refused(Reason.INVALID_TARGET, "a path must be ASCII") from error
+    else:
+        text = _decoded(raw)
+    if text in (".", "..") or "\\" in text or not text.isprintable():
+        raise Refused(Reason.INVALID_TARGET)
+    return text
+
+
+def _decoded(raw: bytes) -> str:
+    decoded = unquote_to_bytes(raw)
+    try:
+        text = decoded.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.INVALID_TARGET, "a path segment is not UTF-8") from error
+    if "/" in text or unquote_to_bytes(decoded) != decoded:
+        raise Refused(Reason.INVALID_TARGET, "a path segment is encoded twice or holds a slash")
+    return text
+
+
+def _tenant_route(segments: tuple[str, ...], verb: str) -> Route:
+    """Routes below `/t/{tenant}`."""
+    if len(segments) < 3 or segments[0] != "t" or not is_legacy_name(segments[1]):
+        raise Refused(Reason.NOT_FOUND)
+    tenant, kind, below = segments[1], segments[2], segments[3:]
+    if kind == "agents" and not below:
+        return Route(Surface.TENANT_DIRECTORY, address=Address(tenant, ""))
+    if kind == "agents" and len(below) == 1 and is_legacy_name(below[0]):
+        return Route(Surface.DIRECTORY_ENTRY, ("DELETE",), Address(tenant, below[0]))
+    if kind == "tasks" and len(below) == 1:
+        return Route(Surface.LETTER, address=Address(tenant, ""), segments=below)
+    if kind != "a2a" or not below or not is_legacy_name(below[0]):
+        raise Refused(Reason.NOT_FOUND)
+    return _agent_route(Address(tenant, below[0]), below[1:], verb)
+
+
+def _agent_route(address: Address, below: tuple[str, ...], verb: str) -> Route:
+    """Routes below an agent's base."""
+    if not below:
+        return Route(Surface.RPC, ("POST",), address)
+    if below[0] == ".well-known" and len(below) == 2:
+        if below[1] in CARD_NAMES:
+            return Route(Surface.CARD, address=address)
+        if below[1] == "agent-card.original.json":
+            return Route(Surface.ORIGINAL_CARD, address=address)
+    found = rest.read_path(below, verb)
+    if found is None:
+        raise Refused(Reason.NOT_FOUND)
+    return Route(Surface.REST, found.verbs, address, found, below)
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=50, errors="strict")
+    except ValueError as error:
+        raise Refused(Reason.INVALID_TARGET, "the query cannot be read") from error

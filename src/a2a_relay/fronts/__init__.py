@@ -1,0 +1,1 @@
+"""The faces of the relay: HTTP now; each only translates and calls the node."""

@@ -1,0 +1,1 @@
+"""The HTTP face: an ASGI application, and the server classes that run it best."""

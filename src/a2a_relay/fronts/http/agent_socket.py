@@ -1,0 +1,101 @@
+"""The agent link over ASGI's WebSocket messages: complete under any ASGI server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.request import Receive, Scope, Send, read_headers
+from a2a_relay.node.relay_node import RelayNode
+from a2a_relay.wire import close_codes
+from a2a_relay.wire.close_codes import CloseCode
+
+
+class AsgiTransport:
+    """Frames out through one writer, in order."""
+
+    def __init__(self, send: Send, peer: str) -> None:
+        self._send = send
+        self._peer = peer
+        self._frames: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._close: CloseCode | None = None
+        self._wake = asyncio.Event()
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self._backlog_bytes
+
+    def send(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._backlog_bytes += len(frame)
+        self._wake.set()
+
+    def close(self, code: CloseCode) -> None:
+        self._close = code
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Write frames as they come, until the link is closed from this side."""
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                await self._send({"type": "websocket.send", "text": frame.decode()})
+                self._backlog_bytes -= len(frame)
+            if self._close is not None:
+                await self._send(
+                    {"type": "websocket.close", "code": self._close.code, "reason": self._close.reason}
+                )
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNode, exposure: Exposure) -> None:
+    """Serve one agent from its upgrade to its end."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    client = scope.get("client")
+    peer = f"{client[0]}:{client[1]}" if client else ""
+    headers = read_headers(scope)
+    base_url = exposure.base_url(headers, scope.get("scheme", "ws"), peer)
+    await send({"type": "websocket.accept"})
+    transport = AsgiTransport(send, peer)
+    link = node.open_link(transport, base_url)
+    writer = asyncio.ensure_future(transport.write())
+    reader = asyncio.ensure_future(_read(receive, link.receive))
+    try:
+        await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+        if link.is_closed and not writer.done():
+            await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
+    finally:
+        node.link_ended(link)
+        for task in (writer, reader):
+            task.cancel()
+        await asyncio.gather(writer, reader, return_exceptions=True)
+
+
+CLOSE_SECONDS = 5.0
+"""How long a closed link may take to write what it still has to say."""
+
+
+async def _read(receive: Receive, take: Callable[[bytes], None]) -> None:
+    """Hand frames on until the agent or the network ends the link."""
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        take(text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b"")
+
+
+async def refuse_socket(receive: Receive, send: Send) -> None:
+    """Refuse an upgrade at a path that has none."""
+    await receive()
+    await send({"type": "websocket.close", "code": close_codes.PROTOCOL_ERROR.code, "reason": "no socket here"})

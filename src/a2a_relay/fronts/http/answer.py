@@ -1,0 +1,56 @@
+"""What goes back to an HTTP client, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from a2a_relay.a2a import jsonbytes, problems
+from a2a_relay.errors import Reason, Refused
+
+JSON = "application/json"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Answer(NamedTuple):
+    """A whole response."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: Headers = ()
+
+
+def json_answer(document: Any, status: int = 200, headers: Headers = ()) -> Answer:
+    """A document that the relay made itself."""
+    return Answer(status, jsonbytes.dump(document), JSON, headers)
+
+
+def refusal_headers(refused: Refused) -> Headers:
+    """The headers that belong to a refusal: the challenge, when to come back, what is allowed."""
+    found: list[tuple[str, str]] = []
+    if refused.reason is Reason.UNAUTHENTICATED:
+        found.append(("www-authenticate", 'Bearer realm="a2a-relay"'))
+    if refused.retry_after_seconds is not None:
+        found.append(("retry-after", str(refused.retry_after_seconds)))
+    if refused.reason is Reason.METHOD_NOT_ALLOWED and "allow" in refused.metadata:
+        found.append(("allow", refused.metadata["allow"]))
+    return tuple(found)
+
+
+def refusal(refused: Refused) -> Answer:
+    """A refusal outside of any binding: relay-go's `{"error": "..."}` with the reason beside it."""
+    document = {"error": refused.message, "reason": str(refused.reason), **_details(refused.metadata)}
+    return json_answer(document, refused.ruling.http_status, refusal_headers(refused))
+
+
+def rest_refusal(refused: Refused) -> Answer:
+    """A refusal in HTTP+JSON."""
+    return Answer(
+        refused.ruling.http_status, problems.refusal_body(refused), JSON, refusal_headers(refused)
+    )
+
+
+def _details(metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"details": dict(metadata)} if metadata else {}

@@ -1,0 +1,112 @@
+"""The relay as an ASGI application: every request is routed by `core.target` on its raw target."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from a2a_relay.core.exchange import AgentError
+from a2a_relay.core.target import Route, Surface, read_target
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
+from a2a_relay.fronts.http.answer import refusal
+from a2a_relay.fronts.http.calls import Calls
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
+from a2a_relay.fronts.http.responding import Responder, Sent
+from a2a_relay.node.relay_node import RelayNode
+from a2a_relay.ports.observer import CallReport
+
+_CALLS = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST})
+
+Hook = Callable[[], Awaitable[None]]
+
+
+class RelayApp:
+    """One relay for one ASGI server."""
+
+    def __init__(
+        self,
+        node: RelayNode,
+        calls: Calls,
+        information: Information,
+        exposure: Exposure,
+        *,
+        on_shutdown: Hook,
+    ) -> None:
+        self.node = node
+        self._calls = calls
+        self._information = information
+        self._exposure = exposure
+        self._on_shutdown = on_shutdown
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started_at = self.node.clock.monotonic()
+        try:
+            request = HttpRequest(scope, receive)
+        except Refused as refused:
+            request = HttpRequest({**scope, "headers": []}, receive)
+            await Responder(request, send).whole(refusal(refused))
+            return self._report(request, None, "", Sent(400, refused), started_at)
+        responder = Responder(request, send)
+        route: Route | None = None
+        method = request.verb
+        try:
+            route = read_target(request.verb, request.target)
+            if route.surface in _CALLS:
+                sent, method = await self._calls.serve(request, route, responder)
+            else:
+                answer = self._information.answer(request, route)
+                await responder.whole(answer)
+                sent = Sent(answer.status, None)
+        except Refused as refused:
+            await responder.whole(refusal(refused))
+            sent = Sent(responder.status, refused)
+        except Exception as error:
+            self.node.observer.notice("internal_error", error=repr(error), request_id=request.id)
+            sent = Sent(responder.status, Refused(Reason.INTERNAL))
+            if not responder.status:
+                await responder.whole(refusal(Refused(Reason.INTERNAL)))
+        return self._report(request, route, method, sent, started_at)
+
+    def _report(self, request: HttpRequest, route: Route | None, method: str, sent: Sent, started_at: float) -> None:
+        outcome = sent.outcome
+        reason = outcome.reason if isinstance(outcome, Refused) else None
+        self.node.observer.call_finished(
+            CallReport(
+                request_id=request.id,
+                address=route.address if route is not None else None,
+                method=method,
+                status=sent.status,
+                reason=reason,
+                is_agent_error=isinstance(outcome, AgentError),
+                is_call=route is not None and route.surface in _CALLS,
+                duration_seconds=self.node.clock.monotonic() - started_at,
+                events=sent.events,
+            )
+        )
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            route = read_target("GET", raw_target(scope))
+            if route.surface is not Surface.AGENT_LINK:
+                raise Refused(Reason.NOT_FOUND)
+            await serve_agent(scope, receive, send, self.node, self._exposure)
+        except Refused:
+            await refuse_socket(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._on_shutdown()
+        await send({"type": "lifespan.shutdown.complete"})

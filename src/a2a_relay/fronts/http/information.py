@@ -1,0 +1,210 @@
+"""What the relay tells about itself and its agents: info, health, directories, cards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import a2a_relay
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.core import access
+from a2a_relay.core.address import Address
+from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.target import Route, Surface
+from a2a_relay.core.urls import agent_urls
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http import cards
+from a2a_relay.fronts.http.answer import Answer, json_answer
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.request import HttpRequest
+from a2a_relay.node.agents import AgentView
+from a2a_relay.node.relay_node import RelayNode
+
+CAPABILITIES = (
+    "a2a-0.3",
+    "a2a-1.0-rest",
+    "body-limit",
+    "byte-transparency",
+    "card-when-away",
+    "cards-lossless",
+    "directory-state",
+    "error-data",
+    "frame-limit",
+    "http-auth-status",
+    "in-flight-limit",
+    "livez-readyz",
+    "native-link",
+    "offline-503",
+    "openclaw",
+    "roles",
+    "service-headers",
+    "session-replaced",
+    "sse-heartbeat",
+    "streaming",
+    "strict-input",
+    "unary-keepalive",
+)
+"""What this relay can do beyond relay-go, by the conformance suite's names."""
+
+_ENDPOINTS = {
+    "agent_link": "WS /agent",
+    "health": "GET /health",
+    "directory": "GET /.well-known/agents",
+    "agents": "GET /t/{tenant}/agents",
+    "card": "GET /t/{tenant}/a2a/{agent}/.well-known/agent-card.json",
+    "json_rpc": "POST /t/{tenant}/a2a/{agent}/",
+    "http_json": "POST /t/{tenant}/a2a/{agent}/message:send",
+}
+
+
+class Information:
+    """Everything that is answered from what the node knows, without asking an agent."""
+
+    def __init__(
+        self, node: RelayNode, exposure: Exposure, *, legacy_version: str, card_max_age: int, card_visibility: str
+    ) -> None:
+        self._node = node
+        self._exposure = exposure
+        self._legacy_version = legacy_version
+        self._card_max_age = card_max_age
+        self._cards_are_public = card_visibility == "public"
+
+    def answer(self, request: HttpRequest, route: Route) -> Answer:
+        """The answer of one surface. Raises `Refused`."""
+        match route.surface:
+            case Surface.HEALTH:
+                return self._health()
+            case Surface.LIVEZ:
+                return json_answer({"status": "ok"})
+            case Surface.READYZ:
+                return self._readyz()
+            case Surface.INFO:
+                return self._info(request)
+            case Surface.DIRECTORY:
+                listed = self._listed(request, self._node.authenticate(request.credential))
+                return json_answer({"agents": listed, "count": len(listed)})
+            case Surface.TENANT_DIRECTORY:
+                return self._tenant_directory(request, route)
+            case Surface.DIRECTORY_ENTRY:
+                return self._forget(request, route)
+            case Surface.LETTER:
+                return self._letter(request, route)
+            case Surface.CARD:
+                return self._card(request, route.agent, self._cards_are_public)
+            case Surface.ROOT_CARD:
+                return self._root_card(request)
+            case Surface.ORIGINAL_CARD:
+                return self._original_card(request, route.agent)
+        raise Refused(Reason.NOT_FOUND)
+
+    def _health(self) -> Answer:
+        """relay-go's health page; letters come with the mailbox."""
+        counts = self._node.snapshot()
+        return json_answer(
+            {
+                "status": "ok",
+                "version": a2a_relay.__version__,
+                "agents_connected": counts.agents_attached,
+                "pending_requests": counts.calls_in_flight,
+                "queued_messages": 0,
+                "completed_tasks": 0,
+            }
+        )
+
+    def _readyz(self) -> Answer:
+        if self._node.is_leaving:
+            return json_answer({"status": "leaving"}, 503)
+        return json_answer({"status": "ok"})
+
+    def _info(self, request: HttpRequest) -> Answer:
+        document: dict[str, Any] = {
+            "name": "a2a-relay",
+            "version": a2a_relay.__version__,
+            "docs": "https://github.com/a2a-relay/a2a-relay",
+            "endpoints": _ENDPOINTS,
+            "capabilities": CAPABILITIES,
+        }
+        if "authorization" in request.headers:
+            principal = self._node.authenticate(request.credential)
+            document["tenant"] = principal.tenant
+            document["agents"] = self._listed(request, principal)
+        return json_answer(document)
+
+    def _tenant_directory(self, request: HttpRequest, route: Route) -> Answer:
+        principal = self._node.authenticate(request.credential)
+        access.require_tenant(principal, route.agent.tenant)
+        return json_answer(self._listed(request, principal))
+
+    def _forget(self, request: HttpRequest, route: Route) -> Answer:
+        principal = self._node.authenticate(request.credential)
+        access.require_tenant(principal, route.agent.tenant)
+        access.require_role(principal, Role.ADMIN)
+        if not self._node.agents.forget(route.agent):
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        return Answer(204, b"")
+
+    def _letter(self, request: HttpRequest, route: Route) -> Answer:
+        """relay-go's poll of a queued message: this relay keeps none yet, so that no id is known."""
+        principal = self._node.authenticate(request.credential)
+        access.require_tenant(principal, route.agent.tenant)
+        raise Refused(Reason.TASK_NOT_FOUND)
+
+    def _listed(self, request: HttpRequest, principal: Principal) -> list[dict[str, Any]]:
+        base_url = self._base_url(request)
+        return [_entry(view, base_url) for view in self._node.agents.of_tenant(principal.tenant)]
+
+    def _card(self, request: HttpRequest, address: Address, is_public: bool) -> Answer:
+        if not is_public:
+            access.require_call(self._node.authenticate(request.credential), address)
+        view = self._node.agents.find(address)
+        if view is None:
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        return cards.card_answer(
+            request,
+            view.record,
+            self._base_url(request),
+            legacy_version=self._legacy_version,
+            max_age_seconds=self._card_max_age,
+            is_shared=is_public and self._exposure.is_configured,
+        )
+
+    def _root_card(self, request: HttpRequest) -> Answer:
+        """The card of the caller's only agent; it never crosses tenants."""
+        principal = self._node.authenticate(request.credential)
+        return self._card(request, self._node.agents.only_one(principal.tenant), is_public=False)
+
+    def _original_card(self, request: HttpRequest, address: Address) -> Answer:
+        principal = self._node.authenticate(request.credential)
+        access.require_call(principal, address)
+        access.require_role(principal, Role.ADMIN)
+        view = self._node.agents.find(address)
+        if view is None:
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        return cards.original_answer(view.record)
+
+    def _base_url(self, request: HttpRequest) -> str:
+        return self._exposure.base_url(request.headers, request.scheme, request.client)
+
+
+def _entry(view: AgentView, base_url: str) -> dict[str, Any]:
+    """One agent in a list: relay-go's members, then its state (decision 26)."""
+    address = view.record.address
+    url = agent_urls(base_url, address)["JSONRPC"]
+    entry: dict[str, Any] = {"id": address.agent, "state": view.state}
+    if view.attached_at is not None:
+        entry["connected_at"] = _instant(view.attached_at)
+    entry["last_seen_at"] = _instant(view.record.last_seen_at)
+    if view.record.agent_card is not None:
+        fields = jsonbytes.members(view.record.agent_card)
+        for name in ("name", "description"):
+            entry[name] = jsonbytes.text(fields.get(name)) or ""
+        for name in ("skills", "capabilities"):
+            if name in fields:
+                entry[name] = jsonbytes.value(fields[name])
+        entry["cardUrl"] = f"{url}.well-known/agent-card.json"
+    entry["url"] = url
+    return entry
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,146 @@
+"""Our subclasses of uvicorn's protocols: limits that it does not have, and liveness by bytes.
+
+uvicorn takes headers of any size and waits for them for ever (decision 24), and
+drops a slow WebSocket whose pong is late although bytes are moving (S14).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from a2a_relay.a2a import jsonrpc
+from a2a_relay.errors import Reason, Refused
+
+PING_SECONDS = 30.0
+SILENCE_SECONDS = 60.0
+
+
+class HttpLimits(NamedTuple):
+    """What a request's head may cost: bytes, count, seconds."""
+
+    max_header_bytes: int
+    max_headers: int
+    max_target: int
+    header_timeout_seconds: float
+
+
+class RelayHttpProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol with limits on the head of a request."""
+
+    http_limits = HttpLimits(32 * 1024, 100, 8 * 1024, 10.0)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._refused: Refused | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused is not None:
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self.http_limits.max_target:
+            self._refuse(Refused(Reason.TARGET_TOO_LONG))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        limits = self.http_limits
+        if self._head_bytes > limits.max_header_bytes or len(self.headers) >= limits.max_headers:
+            self._refuse(Refused(Reason.HEADERS_TOO_LARGE))
+            return
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._stop_head_timer()
+        if self._refused is not None:
+            return
+        if not self.url.startswith(b"/"):
+            self._refuse(Refused(Reason.INVALID_TARGET, "only origin-form targets are served"))
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._refused is None:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Refused(Reason.INVALID_HTTP))
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.http_limits.header_timeout_seconds, self._head_timed_out)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_timed_out(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(Refused(Reason.REQUEST_TIMEOUT))
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer a request whose head is not acceptable, and close."""
+        if self._refused is not None or self.transport.is_closing():
+            return
+        self._refused = refused
+        self._stop_head_timer()
+        body = jsonrpc.error_response(b"null", jsonrpc.refusal(refused))
+        status = refused.ruling.http_status
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, str(refused.reason).encode(), len(body), body)
+        )
+        self.transport.close()
+
+
+class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol whose liveness is bytes: ping every 30 s, gone after 60 s without a byte."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._last_byte_at = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self._last_byte_at = self.loop.time()
+        super().data_received(data)
+
+    def start_keepalive(self) -> None:
+        self.ping_timer = self.loop.call_later(PING_SECONDS, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.loop.time() - self._last_byte_at >= SILENCE_SECONDS:
+            self.conn.fail(1011, "no byte arrived in time")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.abort()
+            return
+        self.conn.send_ping(b"")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.ping_timer = self.loop.call_later(PING_SECONDS, self._keep_alive)

@@ -1,0 +1,136 @@
+"""Writing responses to an ASGI server: whole answers, long unary calls, event streams."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from a2a_relay.a2a import sse
+from a2a_relay.core.exchange import AgentError, Outcome, Result
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http.answer import Answer, Headers
+from a2a_relay.fronts.http.bindings import EVENT_STREAM, Binding
+from a2a_relay.fronts.http.request import HttpRequest, Send
+from a2a_relay.fronts.http.sinks import StreamSink, UnarySink
+
+# Some proxies hold back what has no length unless they are told not to.
+_UNBUFFERED: Headers = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+class Pace(NamedTuple):
+    """When a silent response gives a sign of life, in seconds."""
+
+    head_wait: float
+    heartbeat: float
+    unary_keepalive: float
+
+
+class Sent(NamedTuple):
+    """What a client got: for the log."""
+
+    status: int
+    outcome: Outcome | None
+    events: int = 0
+
+
+class Responder:
+    """Writes one response."""
+
+    def __init__(self, request: HttpRequest, send: Send) -> None:
+        self._request = request
+        self._send = send
+        self.status = 0
+
+    async def whole(self, answer: Answer) -> None:
+        """A response whose body is known."""
+        length = ("content-length", str(len(answer.body)))
+        headers: Headers = (("content-type", answer.media_type), length, *answer.headers)
+        if not self._request.is_read and _may_have_body(self._request):
+            headers = (*headers, ("connection", "close"))
+        await self.head(answer.status, headers)
+        await self.part(answer.body, more=False)
+
+    async def head(self, status: int, headers: Headers) -> None:
+        """Status and headers."""
+        self.status = status
+        raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in headers]
+        raw.append((b"x-request-id", self._request.id.encode("ascii")))
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def part(self, body: bytes, *, more: bool = True) -> None:
+        """A piece of the body."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def unary(self, sink: UnarySink, binding: Binding, pace: Pace) -> Sent:
+        """The answer of a unary call, with blanks before it while the agent thinks (decision 5)."""
+        seconds = pace.unary_keepalive if binding.keeps_alive and pace.unary_keepalive else None
+        outcome = await _outcome(sink, seconds)
+        if outcome is not None:
+            await self.whole(binding.answer(outcome))
+            return Sent(self.status, outcome)
+        await self.head(200, (("content-type", "application/json"), *_UNBUFFERED))
+        while outcome is None:
+            await self.part(b" ")
+            outcome = await _outcome(sink, seconds)
+        await self.part(binding.answer(outcome).body, more=False)
+        return Sent(self.status, outcome)
+
+    async def stream(self, sink: StreamSink, binding: Binding, pace: Pace) -> Sent:
+        """A stream of events, its head by decision 18: an early error is plain, a silent head gets a comment."""
+        await sink.wait(pace.head_wait)
+        failure: AgentError | Refused | None = None
+        if isinstance(sink.answered, AgentError | Refused):
+            failure = sink.answered
+        elif sink.is_over and not sink.events and sink.answered is None:
+            failure = sink.failure
+        if failure is not None:
+            await self.whole(binding.answer(failure))
+            return Sent(self.status, failure)
+        await self._stream_head(sink)
+        return await self._stream_body(sink, binding, pace)
+
+    async def _stream_head(self, sink: StreamSink) -> None:
+        passed: Headers = tuple(sink.events[0].headers.items()) if sink.events else ()
+        await self.head(200, (("content-type", EVENT_STREAM), *_UNBUFFERED, *passed))
+        if not sink.events and not sink.is_over:
+            await self.part(sse.HEARTBEAT)
+
+    async def _stream_body(self, sink: StreamSink, binding: Binding, pace: Pace) -> Sent:
+        events = 0
+        while True:
+            for result in sink.take():
+                events += 1
+                await self.part(binding.event(result.body))
+            if sink.events:
+                continue
+            if sink.is_over:
+                break
+            if not await sink.wait(pace.heartbeat):
+                await self.part(sse.HEARTBEAT)
+        last, failure = b"", sink.failure
+        if isinstance(sink.answered, Result):
+            events += 1
+            last = binding.event(sink.answered.body)
+        elif sink.answered is not None:
+            failure = sink.answered
+        if failure is not None:
+            last = binding.error_event(failure)
+        await self.part(last, more=False)
+        return Sent(self.status, failure, events)
+
+
+async def _outcome(sink: UnarySink, seconds: float | None) -> Outcome | None:
+    """The outcome, or None when `seconds` pass without one."""
+    done, _ = await asyncio.wait({sink.outcome}, timeout=seconds)
+    return sink.outcome.result() if done else None
+
+
+def _may_have_body(request: HttpRequest) -> bool:
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+async def until_gone(request: HttpRequest) -> Refused:
+    """Wait for the client to go away."""
+    await request.gone()
+    return Refused(Reason.CLIENT_GONE)

@@ -1,0 +1,1 @@
+"""One running relay. `RelayNode` is the only object that fronts talk to."""

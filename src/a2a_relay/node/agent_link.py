@@ -1,0 +1,185 @@
+"""The relay's end of one agent link: the handshake, then frames in and frames out.
+
+`receive` takes whole frames from whatever transport there is and never raises
+for what an agent sends: a bad frame is counted and the link lives on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from a2a_relay.core.exchange import Exchange
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.wire import close_codes
+from a2a_relay.wire.close_codes import CloseCode
+from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, choose
+from a2a_relay.wire.frames import (
+    AgentState,
+    Auth,
+    CardUpdate,
+    Ignored,
+    Ping,
+    Pong,
+    Probe,
+    Response,
+    StreamEnd,
+    StreamEvent,
+    Unreadable,
+)
+
+if TYPE_CHECKING:
+    from a2a_relay.node.relay_node import RelayNode
+
+
+class LinkTransport(Protocol):
+    """What carries a link. `send` and `close` return at once and keep their order."""
+
+    @property
+    def peer(self) -> str:
+        """The other side's address, for the log."""
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that were given to `send` and have not left yet."""
+
+    def send(self, frame: bytes) -> None: ...
+
+    def close(self, code: CloseCode) -> None:
+        """Close after what was sent before."""
+
+
+class AgentLink:
+    """One link. `session` is None until the agent has authenticated."""
+
+    def __init__(self, node: RelayNode, transport: LinkTransport, base_url: str) -> None:
+        self._node = node
+        self._transport = transport
+        self.base_url = base_url
+        self.session: Session | None = None
+        self.is_closed = False
+        self._auth_timer = node.clock.call_later(node.limits.auth_timeout_seconds, self._auth_timed_out)
+
+    @property
+    def peer(self) -> str:
+        """The agent's network address, for the log."""
+        return self._transport.peer
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes waiting to leave for this agent."""
+        return self._transport.backlog_bytes
+
+    def receive(self, frame: bytes) -> None:
+        """Take one whole frame."""
+        if self.is_closed:
+            return
+        if self.session is None:
+            self._authenticate(frame)
+        else:
+            self._dispatch(self.session, frame)
+
+    def send(self, frame: bytes | None) -> None:
+        """Write one frame; None is a frame that this link's dialect does not have."""
+        if frame is not None and not self.is_closed:
+            self._transport.send(frame)
+
+    def close(self, code: CloseCode) -> None:
+        """Close the link from this side."""
+        if not self.is_closed:
+            self._transport.close(code)
+            self.closed(code)
+
+    def closed(self, code: CloseCode | None) -> None:
+        """The link is gone: `code` is this side's reason, None when the agent or the network ended it."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._auth_timer.cancel()
+        if self.session is not None:
+            self._node.detach(self, self.session, code)
+
+    # the handshake
+
+    def _authenticate(self, frame: bytes) -> None:
+        event = RELAY_GO.read(frame)
+        if len(frame) > self._node.limits.max_first_frame:
+            return self._refuse(None, Refused(Reason.TOO_LARGE, "the auth frame is too large"))
+        if isinstance(event, Unreadable):
+            return self._refuse(None, Refused(Reason.INVALID_REQUEST, "auth required"))
+        if isinstance(event, Ping):
+            return self.send(RELAY_GO.pong())
+        if not isinstance(event, Auth):
+            return self._refuse(None, Refused(Reason.INVALID_REQUEST, "expected auth message"))
+        try:
+            self.session = self._node.attach(self, event)
+        except Refused as refused:
+            return self._refuse(event, refused)
+        self._auth_timer.cancel()
+        return None
+
+    def _refuse(self, auth: Auth | None, refused: Refused) -> None:
+        """Say why, in the dialect the agent seems to speak, and close."""
+        dialect = choose(auth) if auth is not None else RELAY_GO
+        self.send(dialect.refusal(refused.message))
+        if dialect is not OPENCLAW and auth is None:
+            self.send(OPENCLAW.refusal(refused.message))
+        self._node.observer.link_refused(refused.reason, refused.message, self.peer)
+        self.close(_refusal_code(refused))
+
+    def _auth_timed_out(self) -> None:
+        self.send(RELAY_GO.refusal("auth timeout"))
+        self._node.observer.link_refused(Reason.REQUEST_TIMEOUT, "no auth frame in time", self.peer)
+        self.close(close_codes.AUTH_TIMEOUT)
+
+    # frames of an attached agent
+
+    def _dispatch(self, session: Session, frame: bytes) -> None:
+        event = session.dialect.read(frame)
+        match event:
+            case Response():
+                self._count(session, self._node.exchanges.answer(session, event))
+            case StreamEvent():
+                self._count(session, self._node.exchanges.event(session, event))
+            case StreamEnd():
+                self._count(session, self._node.exchanges.end(session, event))
+            case Ping():
+                self.send(session.dialect.pong())
+            case AgentState():
+                session.is_ready, session.paused_because = event.is_ready, event.reason
+                self._node.observer.notice("agent_state", address=str(session.address), ready=event.is_ready)
+            case CardUpdate():
+                self._update_card(session, event)
+            case Unreadable():
+                self._fail_unreadable(session, event)
+            case Ignored() | Auth():
+                self._node.observer.frame_refused(session, "unknown_type")
+            case Pong() | Probe():
+                pass
+
+    def _count(self, session: Session, is_known: bool) -> None:
+        if not is_known:
+            self._node.observer.frame_refused(session, "unknown_id")
+
+    def _update_card(self, session: Session, update: CardUpdate) -> None:
+        try:
+            self._node.agents.update_card(session, update.agent_card)
+        except Refused as refused:
+            self._node.observer.frame_refused(session, str(refused.reason))
+
+    def _fail_unreadable(self, session: Session, event: Unreadable) -> None:
+        """One bad frame fails its own call at once, and nothing else (decision 13)."""
+        self._node.observer.frame_refused(session, str(event.reason))
+        exchange: Exchange | None = session.exchanges.get(event.id) if event.id else None
+        if exchange is not None:
+            self._node.exchanges.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE))
+
+
+def _refusal_code(refused: Refused) -> CloseCode:
+    if refused.reason in (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED):
+        return close_codes.AUTH_FAILED
+    if refused.reason is Reason.RATE_LIMITED:
+        return close_codes.RATE_LIMITED
+    if refused.reason is Reason.RELAY_LEAVING:
+        return close_codes.GOING_AWAY
+    return close_codes.PROTOCOL_ERROR

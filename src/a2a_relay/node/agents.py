@@ -1,0 +1,119 @@
+"""The agents of this relay: who is attached, who is known, and what their cards say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.core.address import Address
+from a2a_relay.core.hub import Hub
+from a2a_relay.core.limits import Limits
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.ports.clock import Clock
+from a2a_relay.ports.directory import AgentRecord, Directory
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """One agent as a list shows it (decision 26). Instants are wall time in seconds."""
+
+    record: AgentRecord
+    state: str
+    attached_at: float | None
+
+
+class Agents:
+    """Registration and the directory, seen from one node."""
+
+    def __init__(self, hub: Hub, directory: Directory, clock: Clock, limits: Limits) -> None:
+        self._hub = hub
+        self._directory = directory
+        self._clock = clock
+        self._limits = limits
+        self._card_updates: dict[Address, list[float]] = {}
+
+    def require_acceptable_card(self, card: bytes | None) -> None:
+        """Refuse a card that cannot be kept. Raises TOO_LARGE or INVALID_PARAMS."""
+        if card is None:
+            return
+        if len(card) > self._limits.max_card:
+            raise Refused(Reason.TOO_LARGE, f"the agent card is larger than {self._limits.max_card} bytes")
+        try:
+            jsonbytes.check(card)
+            jsonbytes.members(card)
+        except Refused as refused:
+            raise Refused(Reason.INVALID_PARAMS, f"the agent card: {refused.message}") from refused
+
+    def register(self, session: Session, card: bytes | None) -> None:
+        """Record an agent that attaches; one that comes without a card keeps its last one."""
+        known = self._directory.get(session.address)
+        if known is None and self._directory.count(session.address.tenant) >= self._limits.agents_per_tenant:
+            raise Refused(Reason.RATE_LIMITED, "the tenant has its fill of agents")
+        now = session.attached_at
+        last_card = known.agent_card if known is not None else None
+        kept = card if card is not None else last_card
+        unchanged = known is not None and kept == last_card
+        self._directory.put(
+            AgentRecord(
+                address=session.address,
+                agent_card=kept,
+                dialect=session.dialect.name,
+                registered_at=known.registered_at if known is not None else now,
+                last_seen_at=now,
+                serves_rest_v03=session.serves_rest_v03,
+                card_changed_at=known.card_changed_at if known is not None and unchanged else now,
+            )
+        )
+
+    def update_card(self, session: Session, card: bytes) -> None:
+        """Take a new card without a reconnect. Raises `Refused` when it is not acceptable or comes too often."""
+        self.require_acceptable_card(card)
+        now = self._clock.monotonic()
+        recent = [at for at in self._card_updates.get(session.address, ()) if at > now - 60]
+        if len(recent) >= self._limits.card_updates_per_minute:
+            raise Refused(Reason.RATE_LIMITED, "too many card updates")
+        self._card_updates[session.address] = [*recent, now]
+        self.register(session, card)
+
+    def left(self, session: Session) -> None:
+        """Note when an agent was last seen."""
+        self._card_updates.pop(session.address, None)
+        known = self._directory.get(session.address)
+        if known is not None:
+            self._directory.put(replace(known, last_seen_at=self._clock.now()))
+
+    def find(self, address: Address) -> AgentView | None:
+        """One agent, attached or not."""
+        record = self._directory.get(address)
+        return None if record is None else self._view(record, self._hub.find(address))
+
+    def of_tenant(self, tenant: str) -> list[AgentView]:
+        """All agents of a tenant, by name."""
+        live = self._hub.of_tenant(tenant)
+        return [self._view(record, live.get(record.address.agent)) for record in self._directory.of_tenant(tenant)]
+
+    def only_one(self, tenant: str) -> Address:
+        """The address of a tenant's only agent. Raises AGENT_NOT_FOUND, or AGENT_AMBIGUOUS with their names."""
+        agents = self._directory.of_tenant(tenant)
+        if not agents:
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        if len(agents) > 1:
+            names = ", ".join(record.address.agent for record in agents[:20])
+            raise Refused(Reason.AGENT_AMBIGUOUS, metadata={"agents": names})
+        return agents[0].address
+
+    def is_known(self, address: Address) -> bool:
+        """Whether the tenant has this agent."""
+        return self._directory.get(address) is not None
+
+    def forget(self, address: Address) -> bool:
+        """Remove an agent that is away; one that is attached is refused with PERMISSION_DENIED."""
+        if self._hub.find(address) is not None:
+            raise Refused(Reason.PERMISSION_DENIED, "the agent is attached")
+        return self._directory.forget(address)
+
+    def _view(self, record: AgentRecord, session: Session | None) -> AgentView:
+        if session is None:
+            return AgentView(record, "away", None)
+        return AgentView(record, "attached" if session.is_ready else "paused", session.attached_at)

@@ -1,0 +1,134 @@
+"""Calls in flight: opened, fed by frames of their own session, settled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from a2a_relay.core.call import Call
+from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result, Sink
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.ports.clock import Clock, TimerHandle
+from a2a_relay.wire.frames import Request, Response, StreamEnd, StreamEvent
+
+
+class Exchanges:
+    """The one place that moves exchanges on and calls their sinks."""
+
+    def __init__(self, clock: Clock, tell_agent_to_stop: Callable[[Exchange, Reason], None]) -> None:
+        self._clock = clock
+        self._tell_agent_to_stop = tell_agent_to_stop
+        self._deadlines: dict[str, TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def open(self, call: Call, sink: Sink, session: Session, timeout_seconds: float) -> tuple[Exchange, Request]:
+        """Begin an exchange; the request is for the caller to send, and `start` to follow."""
+        now = self._clock.monotonic()
+        exchange = Exchange(session.next_frame_id(), call, sink, session, now, now + timeout_seconds)
+        request = Request(
+            id=exchange.id,
+            method=call.method,
+            params=call.params,
+            timeout_ms=int(timeout_seconds * 1000),
+            stream=call.streams,
+            client_id=call.client_id,
+            meta=call.meta(),
+            rest=call.rest,
+        )
+        return exchange, request
+
+    def start(self, exchange: Exchange) -> None:
+        """The request was handed to the link: from now on the exchange is in flight."""
+        exchange.session.open(exchange)
+        self._deadlines[exchange.id] = self._clock.call_later(
+            exchange.expires_at - exchange.started_at, partial(self._expire, exchange)
+        )
+
+    def answer(self, session: Session, response: Response) -> bool:
+        """Take a response frame. False when this session has no such call."""
+        exchange = session.exchanges.get(response.id)
+        if exchange is None:
+            return False
+        if response.error is not None:
+            self.settle(exchange, AgentError(response.error))
+        elif response.result is not None:
+            self.settle(exchange, Result(response.result, response.http_status, response.headers))
+        return True
+
+    def event(self, session: Session, event: StreamEvent) -> bool:
+        """Take an event frame. False when this session has no such stream."""
+        exchange = session.exchanges.get(event.id)
+        if exchange is None:
+            return False
+        if not exchange.call.streams:
+            self.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "the agent streamed a unary call"))
+            return True
+        if not exchange.takes(event.seq):
+            return True
+        exchange.move(Phase.STREAMING)
+        exchange.events += 1
+        if not exchange.sink.event(Result(event.result, headers=event.headers)):
+            self.cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
+        return True
+
+    def end(self, session: Session, end: StreamEnd) -> bool:
+        """Take an end frame. False when this session has no such stream."""
+        exchange = session.exchanges.get(end.id)
+        if exchange is None:
+            return False
+        if not exchange.call.streams:
+            self.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "the agent ended a unary call as a stream"))
+        else:
+            self._finish(exchange, None if end.error is None else AgentError(end.error))
+        return True
+
+    def settle(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Give the only answer; to a stream that has begun, as its end."""
+        if exchange.is_done:
+            return
+        if exchange.phase is Phase.PENDING:
+            self._close(exchange)
+            exchange.sink.answer(outcome)
+        elif isinstance(outcome, Result):
+            if exchange.sink.event(outcome):
+                self._finish(exchange, None)
+            else:
+                self._finish(exchange, Refused(Reason.STREAM_TOO_SLOW))
+        else:
+            self._finish(exchange, outcome)
+
+    def cancel(self, exchange: Exchange, refused: Refused) -> None:
+        """End an exchange from this side: the reader gets the reason, the agent is told to stop."""
+        if exchange.is_done:
+            return
+        self._tell_agent_to_stop(exchange, refused.reason)
+        self.settle(exchange, refused)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """The reader is gone: free the state without calling the sink, and tell the agent."""
+        if exchange.is_done:
+            return
+        self._tell_agent_to_stop(exchange, Reason.CLIENT_GONE)
+        self._close(exchange)
+
+    def fail_all(self, session: Session, refused: Refused) -> None:
+        """The session's link is gone: every call in flight on it ends with an error that says so."""
+        for exchange in list(session.exchanges.values()):
+            self.settle(exchange, refused)
+
+    def _finish(self, exchange: Exchange, failure: AgentError | Refused | None) -> None:
+        self._close(exchange)
+        exchange.sink.end(failure)
+
+    def _close(self, exchange: Exchange) -> None:
+        exchange.move(Phase.DONE)
+        exchange.session.close(exchange)
+        timer = self._deadlines.pop(exchange.id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _expire(self, exchange: Exchange) -> None:
+        self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))

@@ -1,0 +1,244 @@
+"""One running relay node: the only object that fronts talk to.
+
+`submit` is synchronous and is the one door for calls (decision 12); `send` is a
+thin awaitable over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from a2a_relay.core import access, limits as core_limits
+from a2a_relay.core.address import Address
+from a2a_relay.core.call import Call
+from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
+from a2a_relay.core.hub import Hub
+from a2a_relay.core.limits import Limits
+from a2a_relay.core.principal import Principal
+from a2a_relay.core.router import Refuse, route
+from a2a_relay.core.session import Session
+from a2a_relay.core.urls import agent_urls
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.agent_link import AgentLink, LinkTransport
+from a2a_relay.node.agents import Agents
+from a2a_relay.node.exchanges import Exchanges
+from a2a_relay.ports.authenticator import Authenticator
+from a2a_relay.ports.clock import Clock
+from a2a_relay.ports.directory import Directory
+from a2a_relay.ports.observer import Observer
+from a2a_relay.wire import close_codes
+from a2a_relay.wire.close_codes import CloseCode
+from a2a_relay.wire.dialects import NATIVE, choose
+from a2a_relay.wire.frames import Auth, Welcome
+
+HEARTBEAT_SECONDS = 30
+GOAWAY_SPREAD_MS = 5_000
+"""Agents come back spread over this span after a goaway, so that a restart is not a storm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a node needs from the world."""
+
+    clock: Clock
+    directory: Directory
+    authenticator: Authenticator
+    observer: Observer
+    random: Callable[[], float]
+    """A number in [0, 1), for spreading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A few counts of a running node."""
+
+    agents_attached: int
+    calls_in_flight: int
+
+
+class RelayNode:
+    """Sessions, calls in flight and the directory of one process."""
+
+    def __init__(self, ports: Ports, limits: Limits, epoch: str | None = None) -> None:
+        self.clock = ports.clock
+        self.observer = ports.observer
+        self.limits = limits
+        self.is_leaving = False
+        self.exchanges = Exchanges(ports.clock, self._tell_agent_to_stop)
+        self._hub = Hub()
+        self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
+        self._authenticator = ports.authenticator
+        self._random = ports.random
+        self._links: dict[str, AgentLink] = {}
+        self._unauthenticated: set[AgentLink] = set()
+        self._epoch = epoch or secrets.token_hex(8)
+        self._sessions = 0
+
+    # clients
+
+    def authenticate(self, credential: str) -> Principal:
+        """Who this credential speaks for. Raises UNAUTHENTICATED."""
+        return self._authenticator.authenticate(credential, self.clock.now())
+
+    def submit(self, call: Call, sink: Sink) -> Exchange:
+        """Take one call. Raises `Refused`; after that everything comes through the sink.
+
+        The sink may be called before this returns.
+        """
+        access.require_call(call.principal, call.address)
+        if self.is_leaving:
+            raise Refused(Reason.RELAY_LEAVING)
+        session = self._hub.find(call.address)
+        verdict = route(call, session, is_known=session is not None or self.agents.is_known(call.address))
+        if isinstance(verdict, Refuse):
+            raise verdict.refused
+        return self._deliver(call, sink, verdict.session)
+
+    def _deliver(self, call: Call, sink: Sink, session: Session) -> Exchange:
+        core_limits.require_room(session, call, self.limits)
+        link = self._links[session.id]
+        timeout = min(call.timeout_seconds or self.limits.request_timeout_seconds, self.limits.request_timeout_seconds)
+        exchange, request = self.exchanges.open(call, sink, session, timeout)
+        frame = session.dialect.request(request)
+        core_limits.require_fit(session, frame)
+        if link.backlog_bytes + len(frame) > max(self.limits.link_backlog_bytes, len(frame)):
+            raise Refused(Reason.AGENT_BUSY, "the agent reads too slowly")
+        self.exchanges.start(exchange)
+        link.send(frame)
+        return exchange
+
+    async def send(self, call: Call) -> Outcome:
+        """One unary call and its outcome. Raises `Refused` as `submit` does."""
+        waiter = _Waiter()
+        exchange = self.submit(call, waiter)
+        try:
+            return await waiter.outcome
+        finally:
+            self.exchanges.abandon(exchange)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """The reader of an exchange is gone."""
+        self.exchanges.abandon(exchange)
+
+    def cancel(self, exchange: Exchange, refused: Refused) -> None:
+        """End an exchange from the reader's side, with a reason that the reader still gets."""
+        self.exchanges.cancel(exchange, refused)
+
+    # agents
+
+    def open_link(self, transport: LinkTransport, base_url: str) -> AgentLink:
+        """A new, unauthenticated link. `base_url` is the relay's public URL as this agent is told it."""
+        link = AgentLink(self, transport, base_url)
+        self._unauthenticated.add(link)
+        return link
+
+    def attach(self, link: AgentLink, auth: Auth) -> Session:
+        """Authenticate and register an agent, and welcome it. Raises `Refused`."""
+        if self.is_leaving:
+            raise Refused(Reason.RELAY_LEAVING)
+        principal = self.authenticate(auth.token)
+        address = access.require_attach(principal)
+        self.agents.require_acceptable_card(auth.agent_card)
+        session = self._new_session(principal, address, auth)
+        self.agents.register(session, auth.agent_card)
+        self._unauthenticated.discard(link)
+        replaced = self._hub.attach(session)
+        self._links[session.id] = link
+        link.send(session.dialect.welcome(self._welcome(session, link.base_url)))
+        self.observer.session_attached(session, replaced=replaced is not None)
+        if replaced is not None:
+            self._replace(replaced)
+        return session
+
+    def _new_session(self, principal: Principal, address: Address, auth: Auth) -> Session:
+        dialect = choose(auth)
+        self._sessions += 1
+        return Session(
+            id=f"{self._epoch}-{self._sessions:x}",
+            address=address,
+            principal=principal,
+            dialect=dialect,
+            attached_at=self.clock.now(),
+            max_frame=self.limits.link_max_frame(auth.max_frame, is_native=dialect is NATIVE),
+            serves_rest_v03=dialect is NATIVE and auth.rest_v03,
+        )
+
+    def _welcome(self, session: Session, base_url: str) -> Welcome:
+        return Welcome(
+            agent=session.address.agent,
+            tenant=session.address.tenant,
+            session=session.id,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            max_frame=self.limits.max_frame,
+            max_body=self.limits.max_body,
+            public_urls=agent_urls(base_url, session.address),
+        )
+
+    def _replace(self, session: Session) -> None:
+        """Tell an old session that a newer one has taken its place, and not to come back."""
+        link = self._links.get(session.id)
+        if link is not None:
+            link.send(session.dialect.goaway("session replaced", None))
+            link.close(close_codes.SESSION_REPLACED)
+
+    def detach(self, link: AgentLink, session: Session, code: CloseCode | None) -> None:
+        """A link is gone. Its calls fail; its end never removes a successor."""
+        self._links.pop(session.id, None)
+        if self._hub.detach(session):
+            self.agents.left(session)
+        self.exchanges.fail_all(
+            session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"})
+        )
+        self.observer.session_closed(session, code)
+
+    def link_ended(self, link: AgentLink) -> None:
+        """A link's transport is gone, whether or not it ever authenticated."""
+        self._unauthenticated.discard(link)
+        link.closed(None)
+
+    def _tell_agent_to_stop(self, exchange: Exchange, reason: Reason) -> None:
+        link = self._links.get(exchange.session.id)
+        if link is not None:
+            link.send(exchange.session.dialect.cancel(exchange.id, str(reason)))
+
+    # the node itself
+
+    def snapshot(self) -> Snapshot:
+        """A few counts."""
+        return Snapshot(len(self._hub), len(self.exchanges))
+
+    async def leave(self, grace_seconds: float) -> None:
+        """Say goaway, let calls in flight finish, end what is left with an error, close the links."""
+        self.is_leaving = True
+        for link in list(self._links.values()):
+            if link.session is not None:
+                after = int(self._random() * GOAWAY_SPREAD_MS)
+                link.send(link.session.dialect.goaway("relay is shutting down", after))
+        ends_at = self.clock.monotonic() + grace_seconds
+        while len(self.exchanges) and self.clock.monotonic() < ends_at:
+            await asyncio.sleep(0.02)
+        for session in self._hub:
+            for exchange in list(session.exchanges.values()):
+                self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
+        for link in [*self._links.values(), *self._unauthenticated]:
+            link.close(close_codes.GOING_AWAY)
+
+
+class _Waiter:
+    """A sink that resolves a future."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def answer(self, outcome: Outcome) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def event(self, result: Result) -> bool:
+        return False
+
+    def end(self, failure: AgentError | Refused | None) -> None:
+        self.answer(failure or Refused(Reason.INVALID_AGENT_RESPONSE))

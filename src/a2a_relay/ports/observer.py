@@ -1,0 +1,49 @@
+"""Who watches: logs now, metrics and traces later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from a2a_relay.core.address import Address
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason
+from a2a_relay.wire.close_codes import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """One call that is over. Never holds a body, a message or a credential.
+
+    `status` is the HTTP status or 0 where there was none; `duration_seconds` from
+    the request's arrival to its last byte. `is_call` tells a relayed call from a
+    question to the relay itself.
+    """
+
+    request_id: str
+    address: Address | None
+    method: str
+    status: int
+    reason: Reason | None
+    duration_seconds: float
+    events: int = 0
+    is_agent_error: bool = False
+    is_call: bool = True
+
+
+class Observer(Protocol):
+    """Told what happens, synchronously; must be cheap and must not raise."""
+
+    def call_finished(self, report: CallReport) -> None: ...
+
+    def session_attached(self, session: Session, *, replaced: bool) -> None: ...
+
+    def session_closed(self, session: Session, code: CloseCode | None) -> None: ...
+
+    def link_refused(self, reason: Reason, message: str, peer: str) -> None: ...
+
+    def frame_refused(self, session: Session, reason: str) -> None:
+        """A frame was counted and dropped: unreadable, unknown id, or of another session."""
+
+    def notice(self, event: str, **facts: object) -> None:
+        """Anything else worth a line."""

@@ -1,0 +1,75 @@
+"""The secret that signs tokens, and files that only their owner may read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from a2a_relay.errors import SettingsError
+from a2a_relay.settings.table import Settings
+
+MIN_SECRET_BYTES = 32
+FILE_NAME = "jwt_secret"
+
+
+def resolve_secret(settings: Settings) -> str:
+    """The secret that signs tokens. On loopback one is made on the first start and kept. Raises SettingsError."""
+    if settings.jwt_secret:
+        return _require_long(settings.jwt_secret, f"jwt_secret ({settings.origin('jwt_secret')})")
+    if settings.jwt_secret_file is not None:
+        return read_secret(settings.jwt_secret_file)
+    if not settings.is_loopback:
+        raise SettingsError(
+            f"listening on {settings.host} needs a secret: set RELAY_JWT_SECRET or --jwt-secret-file"
+            f" (at least {MIN_SECRET_BYTES} bytes, for example from `openssl rand -hex 32`)"
+        )
+    path = settings.data_dir / FILE_NAME
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(48) + "\n", replace=False)
+    return read_secret(path)
+
+
+def secret_file(settings: Settings) -> Path | None:
+    """The file in which `resolve_secret` finds the secret, if it is in one."""
+    if settings.jwt_secret:
+        return None
+    return (settings.jwt_secret_file or settings.data_dir / FILE_NAME).absolute()
+
+
+def read_secret(path: Path) -> str:
+    """A secret from its file, without blanks around it. Raises SettingsError."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the secret file {path} cannot be read: {error}") from error
+    return _require_long(text, f"the secret in {path}")
+
+
+def _require_long(secret: str, what: str) -> str:
+    found = len(secret.encode("utf-8", "surrogateescape"))
+    if found < MIN_SECRET_BYTES:
+        raise SettingsError(f"{what} has {found} bytes; at least {MIN_SECRET_BYTES} are needed")
+    return secret
+
+
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file that only its owner may read, whole or not at all. Raises SettingsError.
+
+    Without `replace` a file that is already there stays: of two starts at once the first wins.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        if replace or os.name == "nt":
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)

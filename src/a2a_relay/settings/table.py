@@ -1,0 +1,209 @@
+"""The one table of settings: each field of `Settings` is a row with its kind, default and help."""
+# ruff: noqa: RUF009 - a row is a dataclass field that carries its description
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from a2a_relay.settings.values import KIB, MIB, Kind, Setting
+
+
+def _row(
+    kind: Kind,
+    default: Any,
+    help: str,
+    group: str,
+    *,
+    env: tuple[str, ...] = (),
+    in_help: bool = False,
+    secret: bool = False,
+    choices: tuple[str, ...] = (),
+    minimum: float = 0,
+    maximum: float = math.inf,
+    default_text: str = "",
+) -> Any:
+    row = Setting("", kind, default, help, group, env, in_help, secret, choices, minimum, maximum, default_text)
+    if callable(default):
+        return field(default_factory=default, metadata={"row": row})
+    return field(default=default, repr=not secret, metadata={"row": row})
+
+
+def _seconds(default: float, help: str, group: str = "times", minimum: float = 0) -> Any:
+    return _row(Kind.SECONDS, default, help, group, minimum=minimum)
+
+
+def _bytes(default: int, help: str, minimum: int = KIB) -> Any:
+    return _row(Kind.BYTES, default, help, "limits", minimum=minimum)
+
+
+def _count(default: int, help: str) -> Any:
+    return _row(Kind.INTEGER, default, help, "limits", minimum=1)
+
+
+def user_data_dir() -> Path:
+    """Where this user's programs keep such data, by the habits of the operating system."""
+    return Path(platformdirs.user_data_dir("a2a-relay", appauthor=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set about a relay, and where each value came from.
+
+    Sizes in bytes, durations in seconds. `warnings` are sentences for the person who starts it.
+    """
+
+    config: Path | None = _row(
+        Kind.PATH, None, "TOML file with settings", "relay", in_help=True, default_text="<data_dir>/relay.toml"
+    )
+    host: str = _row(Kind.TEXT, "127.0.0.1", "address to listen on", "relay", env=("BIND",), in_help=True)
+    port: int = _row(
+        Kind.INTEGER, 8080, "port to listen on (0: any free one)", "relay", env=("PORT",), in_help=True, maximum=65535
+    )
+    data_dir: Path = _row(
+        Kind.PATH,
+        user_data_dir,
+        "directory of the store, the local secret and the local profile",
+        "relay",
+        in_help=True,
+        default_text="the user's data directory",
+    )
+    store: str = _row(
+        Kind.TEXT,
+        "",
+        "where registered agents are kept: memory: or sqlite:///path",
+        "relay",
+        in_help=True,
+        default_text="sqlite:///<data_dir>/relay.db",
+    )
+    public_url: str = _row(
+        Kind.URL, "", "the URL under which others reach the relay; on loopback the bound address", "relay", in_help=True
+    )
+    root_agent: str = _row(Kind.ADDRESS, "", "the agent served at / (else the caller's only agent)", "relay")
+    tenants: str = _row(Kind.CHOICE, "open", "who may be a tenant: whoever holds a token", "relay", choices=("open",))
+    card_visibility: str = _row(
+        Kind.CHOICE, "public", "who may read agent cards", "relay", choices=("public", "tenant")
+    )
+    legacy_version: str = _row(
+        Kind.CHOICE, "1.0", "protocol version of agents whose card names none", "relay", choices=("1.0", "0.3")
+    )
+    push_targets: str = _row(
+        Kind.TEXT,
+        "auto",
+        "push notification targets clients may give agents: any, public, a list of hosts, or auto"
+        " (any on loopback, public beyond)",
+        "relay",
+    )
+
+    jwt_secret: str = _row(
+        Kind.TEXT, "", "secret that signs tokens, at least 32 bytes", "secrets", env=("JWT_SECRET",), secret=True
+    )
+    jwt_secret_file: Path | None = _row(Kind.PATH, None, "file that holds the secret", "secrets", in_help=True)
+
+    tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
+    tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)
+    trusted_proxies: tuple[str, ...] = _row(
+        Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
+    )
+
+    access_log: str = _row(
+        Kind.SAMPLE,
+        "auto",
+        "calls to log: failed, all, off, one in N, or auto (all in a terminal, else failed)",
+        "logs",
+        in_help=True,
+        choices=("auto", "failed", "all", "off"),
+    )
+    log_format: str = _row(
+        Kind.CHOICE,
+        "auto",
+        "form of log lines (auto: console in a terminal)",
+        "logs",
+        choices=("auto", "console", "json"),
+    )
+    log_level: str = _row(
+        Kind.CHOICE, "info", "least level to log", "logs", choices=("debug", "info", "warning", "error")
+    )
+
+    max_body: int = _bytes(4 * MIB, "largest request or answer")
+    max_header_bytes: int = _bytes(32 * KIB, "all headers of a request together")
+    max_headers: int = _count(100, "headers of a request")
+    max_target: int = _bytes(8 * KIB, "longest request target", minimum=256)
+    max_first_frame: int = _bytes(128 * KIB, "an agent's first frame")
+    max_card: int = _bytes(64 * KIB, "an agent card")
+    card_updates_per_minute: int = _count(10, "card updates of one agent in a minute")
+    older_dialect_max_frame: int = _bytes(MIB, "frame for agents that do not say what they take")
+    unary_in_flight: int = _count(256, "calls in flight per agent")
+    streams_in_flight: int = _count(1024, "streams in flight per agent")
+    agents_per_tenant: int = _count(100_000, "registered agents per tenant")
+    stream_buffer_events: int = _count(1024, "events that wait for one slow reader")
+    stream_buffer_bytes: int = _bytes(4 * MIB, "bytes that wait for one slow reader")
+    link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
+
+    header_timeout: float = _seconds(10, "for the whole head of a request", minimum=0.1)
+    body_timeout: float = _seconds(60, "for the next piece of a request's body", minimum=0.1)
+    keep_alive: float = _seconds(75, "an idle connection stays open")
+    auth_timeout: float = _seconds(30, "for an agent's first frame", minimum=0.1)
+    request_timeout: float = _seconds(600, "for an agent's answer", minimum=0.1)
+    stream_head_wait: float = _seconds(2, "wait for a stream's first event before its head is sent")
+    sse_heartbeat: float = _seconds(3, "silence on a stream before a comment is sent", minimum=0.1)
+    unary_keepalive: float = _seconds(3, "silence of a JSON-RPC call before a space is sent (0: never)")
+    leave_grace: float = _seconds(20, "calls in flight may still take when the relay leaves")
+    card_max_age: float = _seconds(60, "clients may keep a card")
+    session_limit: float = _seconds(0, "longest life of an agent's link before it is asked to reconnect (0: no limit)")
+
+    warnings: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.store:
+            path = (self.data_dir / "relay.db").absolute().as_posix()
+            object.__setattr__(self, "store", f"sqlite:///{path.lstrip('/')}")
+
+    @classmethod
+    def default(cls, **overrides: Any) -> Settings:
+        """The defaults with some attributes given, for tests and for embedding."""
+        return cls(**overrides)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings of this process: see `sources.load`. Raises SettingsError."""
+        from a2a_relay.settings.sources import load
+
+        return load(flags or {}, os.environ if environ is None else environ)
+
+    def origin(self, name: str) -> str:
+        """Where a setting's value came from: `flag --port`, `env PORT`, `file /x/relay.toml` or `default`."""
+        return self.origins.get(name, "default")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the relay listens to its own machine alone."""
+        return is_loopback(self.host)
+
+
+def _named(name: str, row: Setting) -> Setting:
+    return row._replace(name=name, env=(f"RELAY_{name.upper()}", *row.env))
+
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    _named(found.name, found.metadata["row"]) for found in fields(Settings) if "row" in found.metadata
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,170 @@
+"""What a setting's value may look like, and how it is read from text or TOML."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Kind(StrEnum):
+    """What a value looks like, as the docs name it."""
+
+    TEXT = "text"
+    PATH = "path"
+    URL = "URL"
+    INTEGER = "number"
+    SECONDS = "duration"
+    BYTES = "size"
+    CHOICE = "choice"
+    SAMPLE = "choice or N"
+    NETWORKS = "list of addresses"
+    ADDRESS = "tenant/agent"
+
+
+class Setting(NamedTuple):
+    """One row of the table. `name` is its attribute and its key in the file; flag and environment derive from it."""
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+    group: str
+    env: tuple[str, ...]
+    in_help: bool
+    secret: bool
+    choices: tuple[str, ...]
+    minimum: float
+    maximum: float
+    default_text: str
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def read(setting: Setting, raw: Any) -> Any:
+    """The value of a setting from text, or from what TOML holds. Raises ValueError that says what it must be."""
+    return _READERS[setting.kind](raw.strip() if isinstance(raw, str) else raw, setting)
+
+
+def _text(raw: Any, setting: Setting) -> str:
+    if isinstance(raw, list) and setting.name == "push_targets":
+        raw = ",".join(str(item) for item in raw)
+    if not isinstance(raw, str) or not raw or not raw.isprintable():
+        raise ValueError("one line of text")
+    return raw
+
+
+def _path(raw: Any, _: Setting) -> Path:
+    if isinstance(raw, Path):
+        return raw
+    if not isinstance(raw, str) or not raw or "\0" in raw:
+        raise ValueError("a path")
+    return Path(raw).expanduser()
+
+
+def _url(raw: Any, _: Setting) -> str:
+    what = "a URL such as https://relay.example.com"
+    try:
+        parts = urlsplit(raw if isinstance(raw, str) else "")
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(what) from error
+    if not is_whole or not str(raw).isprintable() or " " in str(raw):
+        raise ValueError(what)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a URL without credentials, query or fragment")
+    return str(raw).rstrip("/")
+
+
+def _in_range(value: float, setting: Setting, what: str) -> None:
+    if not setting.minimum <= value <= setting.maximum:
+        limit = f"at least {setting.minimum:g}" if value < setting.minimum else f"at most {setting.maximum:g}"
+        raise ValueError(f"{what}, {limit}")
+
+
+def _integer(raw: Any, setting: Setting) -> int:
+    if isinstance(raw, bool) or not re.fullmatch(r"[0-9]{1,15}", str(raw), re.ASCII):
+        raise ValueError("a whole number")
+    _in_range(int(raw), setting, "a whole number")
+    return int(raw)
+
+
+_UNIT_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNIT_BYTES = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "kb": 1000, "mb": 10**6, "gb": 10**9}
+
+
+def seconds(raw: Any) -> float:
+    """A duration: a number of seconds, or text such as `250ms`, `30s`, `10m`, `12h`. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)", str(raw), re.ASCII)
+    if found is None or isinstance(raw, bool):
+        raise ValueError("a duration such as 30s or 10m")
+    return float(found[1]) * _UNIT_SECONDS[found[2]]
+
+
+def _duration(raw: Any, setting: Setting) -> float:
+    _in_range(seconds(raw), setting, "a duration such as 30s or 10m")
+    return seconds(raw)
+
+
+def _size(raw: Any, setting: Setting) -> int:
+    found = re.fullmatch(r"([0-9]{1,15}) ?([kmg]?i?b|)", str(raw).lower(), re.ASCII)
+    if found is None or isinstance(raw, bool) or found[2] not in _UNIT_BYTES:
+        raise ValueError("a size such as 65536, 64KiB or 4MiB")
+    _in_range(int(found[1]) * _UNIT_BYTES[found[2]], setting, "a size in bytes")
+    return int(found[1]) * _UNIT_BYTES[found[2]]
+
+
+def _choice(raw: Any, setting: Setting) -> str:
+    if raw not in setting.choices:
+        raise ValueError(" or ".join(setting.choices))
+    return str(raw)
+
+
+def _sample(raw: Any, setting: Setting) -> str:
+    if not isinstance(raw, bool) and re.fullmatch(r"[1-9][0-9]{0,8}", str(raw), re.ASCII):
+        return str(raw)
+    if raw not in setting.choices:
+        raise ValueError(f"{', '.join(setting.choices)} or a number")
+    return str(raw)
+
+
+def _networks(raw: Any, _: Setting) -> tuple[str, ...]:
+    items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(items, list):
+        raise ValueError("a list of IP addresses and CIDR ranges")
+    for item in items:
+        try:
+            ipaddress.ip_network(item if isinstance(item, str) else "", strict=False)
+        except ValueError as error:
+            raise ValueError("a list of IP addresses and CIDR ranges") from error
+    return tuple(items)
+
+
+def _address(raw: Any, _: Setting) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}/[A-Za-z0-9._~-]{1,128}", raw, re.ASCII):
+        raise ValueError("tenant/agent")
+    return raw
+
+
+_READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
+    Kind.TEXT: _text,
+    Kind.PATH: _path,
+    Kind.URL: _url,
+    Kind.INTEGER: _integer,
+    Kind.SECONDS: _duration,
+    Kind.BYTES: _size,
+    Kind.CHOICE: _choice,
+    Kind.SAMPLE: _sample,
+    Kind.NETWORKS: _networks,
+    Kind.ADDRESS: _address,
+}

@@ -1,0 +1,137 @@
+"""The SQLite file itself: opened safely, migrated, written by one thread in groups."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from a2a_relay.errors import StoreError
+
+_BUSY_SECONDS = 5.0
+_GROUP = 512
+"""Most statements in one commit."""
+
+
+class Statement(NamedTuple):
+    """One write, and whom to tell when it is on disk (from the writer's thread)."""
+
+    sql: str
+    parameters: Sequence[Any]
+    on_commit: Callable[[], None] | None = None
+
+
+def load_queries() -> dict[str, str]:
+    """The named statements of `queries.sql`."""
+    text = resources.files(__package__).joinpath("queries.sql").read_text("utf-8")
+    parts = re.split(r"^-- (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (sql.strip() for sql in parts[1::2]), strict=True))
+
+
+QUERIES = load_queries()
+
+
+class Database:
+    """One file with one writer. Reads go through `reader`, on the thread that opened it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reader = _open(path)
+        _migrate(self.reader, path)
+        self._writes: queue.SimpleQueue[Statement | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
+        self._writer.start()
+
+    def write(self, statement: Statement) -> None:
+        """Queue one write. Raises StoreError when an earlier one has failed."""
+        if self._failure is not None:
+            raise StoreError(f"the store {self.path} has failed: {self._failure}")
+        self._writes.put(statement)
+
+    def close(self) -> None:
+        """Make every queued write durable, and let go."""
+        self._writes.put(None)
+        self._writer.join()
+        self.reader.close()
+
+    def _write_groups(self) -> None:
+        connection = _open(self.path)
+        try:
+            while (group := self._next_group()) is not None:
+                self._commit(connection, group)
+        finally:
+            connection.close()
+
+    def _next_group(self) -> list[Statement] | None:
+        """All that is queued, up to a bound; None when the last was taken."""
+        first = self._writes.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < _GROUP and not self._writes.empty():
+            statement = self._writes.get()
+            if statement is None:
+                self._writes.put(None)
+                break
+            group.append(statement)
+        return group
+
+    def _commit(self, connection: sqlite3.Connection, group: list[Statement]) -> None:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in group:
+                connection.execute(statement.sql, statement.parameters)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._failure = error
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            return
+        self._failure = None
+        for statement in group:
+            if statement.on_commit is not None:
+                statement.on_commit()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """A connection with the durability that the relay promises. Raises StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=1")  # macOS: fsync alone does not reach the disk there
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"cannot open the store {path}: {error}") from error
+    return connection
+
+
+def _migrations() -> list[tuple[int, str]]:
+    folder = resources.files(__package__).joinpath("migrations")
+    found = [(int(item.name[:4]), item.read_text("utf-8")) for item in folder.iterdir() if item.name.endswith(".sql")]
+    return sorted(found)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to this release's schema, one numbered step at a time."""
+    migrations = _migrations()
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > migrations[-1][0]:
+        raise StoreError(f"the store {path} was written by a newer release (schema {version})")
+    for number, script in migrations:
+        if number > version:
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+            except sqlite3.Error as error:
+                raise StoreError(f"cannot bring the store {path} to schema {number}: {error}") from error

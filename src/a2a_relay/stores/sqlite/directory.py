@@ -1,0 +1,99 @@
+"""The directory in SQLite: reads from the file, writes through the writer thread.
+
+A write that is not on disk yet is answered from `_pending`, so that every read
+sees every earlier write of this node.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from a2a_relay.core.address import Address
+from a2a_relay.ports.directory import AgentRecord
+from a2a_relay.stores.sqlite.database import QUERIES, Database, Statement
+
+
+class SqliteDirectory:
+    """Registered agents in one SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()  # the writer's thread settles what it has committed
+        self._pending: dict[Address, AgentRecord | None] = {}
+        self._counts: dict[str, int] = dict(database.reader.execute(QUERIES["count_agents"]).fetchall())
+
+    def get(self, address: Address) -> AgentRecord | None:
+        with self._lock:
+            if address in self._pending:
+                return self._pending[address]
+        row = self._database.reader.execute(QUERIES["get_agent"], address).fetchone()
+        return None if row is None else _record(row)
+
+    def of_tenant(self, tenant: str) -> Sequence[AgentRecord]:
+        with self._lock:
+            pending = {address: record for address, record in self._pending.items() if address.tenant == tenant}
+        rows = self._database.reader.execute(QUERIES["agents_of_tenant"], (tenant,)).fetchall()
+        found = {record.address: record for record in map(_record, rows)}
+        for address, record in pending.items():
+            if record is None:
+                found.pop(address, None)
+            else:
+                found[address] = record
+        return [found[address] for address in sorted(found)]
+
+    def count(self, tenant: str) -> int:
+        return self._counts.get(tenant, 0)
+
+    def put(self, record: AgentRecord) -> None:
+        if self.get(record.address) is None:
+            self._counts[record.address.tenant] = self.count(record.address.tenant) + 1
+        self._write(record.address, record, QUERIES["put_agent"], _row(record))
+
+    def forget(self, address: Address) -> bool:
+        if self.get(address) is None:
+            return False
+        self._counts[address.tenant] = self.count(address.tenant) - 1
+        self._write(address, None, QUERIES["forget_agent"], address)
+        return True
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _write(self, address: Address, record: AgentRecord | None, sql: str, parameters: Sequence[Any]) -> None:
+        with self._lock:
+            self._pending[address] = record
+        self._database.write(Statement(sql, parameters, partial(self._settle, address, record)))
+
+    def _settle(self, address: Address, record: AgentRecord | None) -> None:
+        with self._lock:
+            if address in self._pending and self._pending[address] is record:
+                del self._pending[address]
+
+
+def _row(record: AgentRecord) -> tuple[Any, ...]:
+    return (
+        record.address.tenant,
+        record.address.agent,
+        record.agent_card,
+        record.dialect,
+        record.registered_at,
+        record.last_seen_at,
+        int(record.serves_rest_v03),
+        record.card_changed_at,
+    )
+
+
+def _record(row: tuple[Any, ...]) -> AgentRecord:
+    tenant, agent, card, dialect, registered_at, last_seen_at, serves_rest_v03, card_changed_at = row
+    return AgentRecord(
+        address=Address(tenant, agent),
+        agent_card=card,
+        dialect=dialect,
+        registered_at=registered_at,
+        last_seen_at=last_seen_at,
+        serves_rest_v03=bool(serves_rest_v03),
+        card_changed_at=card_changed_at,
+    )

@@ -1,0 +1,1 @@
+"""Watching the relay: implementations of the observer port."""

@@ -1,0 +1,188 @@
+"""The native dialect seen from the agent: what the connector reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.wire import codec
+from a2a_relay.wire.frames import NATIVE_PROTOCOL, NO_HEADERS, Ignored, Ping, Pong, Probe, Rest, Unreadable
+
+
+class AuthOk(NamedTuple):
+    """The relay has taken the link. A relay that answers without `protocol` speaks relay-go's dialect only."""
+
+    agent: str
+    tenant: str
+    is_native: bool
+    session: str
+    heartbeat_seconds: int
+    max_frame: int
+    public_urls: dict[str, str]
+
+
+class AuthRefused(NamedTuple):
+    """The relay has refused the link; the close code says whether to come back."""
+
+    message: str
+
+
+class IncomingRequest(NamedTuple):
+    """One call for the agent."""
+
+    id: str
+    method: str
+    params: bytes
+    timeout_ms: int
+    stream: bool
+    meta: dict[str, Any]
+    rest: Rest | None
+
+
+class Cancel(NamedTuple):
+    """Nobody will read this call's answer any more: stop sending for its id."""
+
+    id: str
+    reason: str
+
+
+class Goaway(NamedTuple):
+    """Reconnect after this many milliseconds; None: do not come back."""
+
+    reason: str
+    reconnect_after_ms: int | None
+
+
+RelayFrame = AuthOk | AuthRefused | IncomingRequest | Cancel | Goaway | Ping | Pong | Probe | Ignored | Unreadable
+
+_DEFAULT_MAX_FRAME = 1 << 20
+_DEFAULT_HEARTBEAT_SECONDS = 30
+
+
+def read(frame: bytes) -> RelayFrame:
+    """One frame of the relay. Never raises: what cannot be read is `Unreadable`."""
+    try:
+        kind, fields = codec.read(frame)
+        return _read(kind, fields)
+    except jsonbytes.Malformed as error:
+        return Unreadable(error.reason, codec.find_id(frame))
+
+
+def _read(kind: str, fields: dict[str, bytes]) -> RelayFrame:
+    match kind:
+        case "a2a.request":
+            return _read_request(codec.payload(fields))
+        case "a2a.cancel":
+            payload = codec.payload(fields)
+            return Cancel(codec.required_text(payload, "id"), jsonbytes.text(payload.get("reason")) or "")
+        case "ping":
+            return Ping()
+        case "pong":
+            return Pong()
+        case "relay.probe":
+            return Probe(codec.required_text(codec.payload(fields), "id"))
+        case "relay.goaway":
+            payload = codec.payload(fields)
+            return Goaway(
+                jsonbytes.text(payload.get("reason")) or "", codec.integer(payload, "reconnect_after_ms")
+            )
+        case "auth_ok":
+            return _read_welcome(fields)
+        case "error" | "auth_error":
+            message = jsonbytes.text(fields.get("message")) or jsonbytes.text(fields.get("error"))
+            return AuthRefused(message or "refused")
+    return Ignored(kind[:64])
+
+
+def _read_welcome(fields: dict[str, bytes]) -> AuthOk:
+    urls = jsonbytes.value(fields["public_urls"]) if "public_urls" in fields else {}
+    return AuthOk(
+        agent=jsonbytes.text(fields.get("agent_id")) or "",
+        tenant=jsonbytes.text(fields.get("tenant")) or "",
+        is_native=jsonbytes.text(fields.get("protocol")) == NATIVE_PROTOCOL,
+        session=jsonbytes.text(fields.get("session")) or "",
+        heartbeat_seconds=codec.integer(fields, "heartbeat_seconds") or _DEFAULT_HEARTBEAT_SECONDS,
+        max_frame=codec.integer(fields, "max_frame") or _DEFAULT_MAX_FRAME,
+        public_urls={str(name): str(url) for name, url in urls.items()} if isinstance(urls, dict) else {},
+    )
+
+
+def _read_request(payload: dict[str, bytes]) -> IncomingRequest:
+    meta = jsonbytes.value(payload["meta"]) if "meta" in payload else {}
+    return IncomingRequest(
+        id=codec.required_text(payload, "id"),
+        method=codec.required_text(payload, "method"),
+        params=payload.get("params", b"{}"),
+        timeout_ms=codec.integer(payload, "timeout_ms") or 30_000,
+        stream=codec.flag(payload, "stream"),
+        meta=meta if isinstance(meta, dict) else {},
+        rest=_read_rest(payload.get("rest")),
+    )
+
+
+def _read_rest(data: bytes | None) -> Rest | None:
+    if data is None:
+        return None
+    found = jsonbytes.value(data)
+    if not isinstance(found, dict):
+        return None
+    segments = tuple(str(item) for item in found.get("segments", ()))
+    return Rest(str(found.get("verb", "GET")), segments, str(found.get("query", "")))
+
+
+def auth(
+    token: str, agent_card: bytes | None, *, max_frame: int, adopts_ids: bool = False, rest_v03: bool = False
+) -> bytes:
+    """The first frame of a native agent."""
+    frame = codec.write_flat(
+        "auth", token=token, protocol=NATIVE_PROTOCOL, max_frame=max_frame, adopts_ids=adopts_ids, rest_0_3=rest_v03
+    )
+    return frame if agent_card is None else frame[:-1] + b',"agent_card":' + agent_card + b"}"
+
+
+def result(
+    id: str, body: bytes, http_status: int | None = None, headers: Mapping[str, str] = NO_HEADERS
+) -> bytes:
+    """The answer of a call."""
+    status = b"" if http_status is None else b',"status":%d' % http_status
+    return codec.write("a2a.response", b'{"id":"%b","result":%b%b%b}' % (id.encode(), body, status, _tail(headers)))
+
+
+def error(id: str, body: bytes) -> bytes:
+    """The error of a call; `body` is a JSON-RPC error object."""
+    return codec.write("a2a.response", b'{"id":"%b","error":%b}' % (id.encode(), body))
+
+
+def event(id: str, seq: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
+    """One event of a stream; `seq` counts from 1. `headers` belong to the first."""
+    return codec.write("a2a.event", b'{"id":"%b","seq":%d,"result":%b%b}' % (id.encode(), seq, body, _tail(headers)))
+
+
+def _tail(headers: Mapping[str, str]) -> bytes:
+    return b',"headers":' + jsonbytes.dump(dict(headers)) if headers else b""
+
+
+def end(id: str, body: bytes | None = None) -> bytes:
+    """The end of a stream, with its error if it failed."""
+    tail = b"" if body is None else b',"error":' + body
+    return codec.write("a2a.end", b'{"id":"%b"%b}' % (id.encode(), tail))
+
+
+def state(*, is_ready: bool, reason: str) -> bytes:
+    """Whether the agent can work."""
+    return codec.write_payload("agent.state", state="ready" if is_ready else "paused", reason=reason)
+
+
+def card_update(agent_card: bytes) -> bytes:
+    """A new agent card, without reconnecting."""
+    return codec.write("card.update", b'{"agent_card":%b}' % agent_card)
+
+
+def probe(id: str) -> bytes:
+    """The answer to a probe."""
+    return codec.write_payload("relay.probe", id=id)
+
+
+PING = b'{"type":"ping"}'
+PONG = b'{"type":"pong"}'

@@ -1,0 +1,108 @@
+"""Frames to bytes and back, for the envelope `{"type": ..., "payload": {...}}`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.wire.frames import NO_HEADERS
+
+_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
+
+_SERVICE_NAME = re.compile(r"(?:x-)?a2a-[a-z0-9-]{1,60}", re.ASCII)
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
+
+Fields = Mapping[str, bytes]
+
+
+def read(frame: bytes) -> tuple[str, dict[str, bytes]]:
+    """The type of a frame and its other top-level members as bytes. Raises `Malformed`."""
+    jsonbytes.check_text(frame)
+    fields = jsonbytes.members(frame)
+    kind = jsonbytes.text(fields.pop("type", None))
+    if kind is None:
+        raise jsonbytes.Malformed(Reason.INVALID_REQUEST, "a frame needs a type")
+    return kind, fields
+
+
+def payload(fields: Fields) -> dict[str, bytes]:
+    """The members of a frame's payload. Raises `Malformed`."""
+    return jsonbytes.members(fields.get("payload", b"{}"))
+
+
+def required_text(fields: Fields, name: str) -> str:
+    """A member that must be a string. Raises `Malformed`."""
+    found = jsonbytes.text(fields.get(name))
+    if found is None:
+        raise jsonbytes.Malformed(Reason.INVALID_REQUEST, f"a frame needs a string {name!r}")
+    return found
+
+
+def integer(fields: Fields, name: str) -> int | None:
+    """A member that is a small non-negative integer, or None."""
+    data = fields.get(name, b"")
+    return int(data) if data.isdigit() and len(data) <= 15 else None
+
+
+def present(fields: Fields, name: str) -> bytes | None:
+    """A member's bytes, or None when it is absent or null."""
+    data = fields.get(name, b"null")
+    return None if data == b"null" else data
+
+
+def service_headers(fields: Fields) -> Mapping[str, str]:
+    """The `a2a-*` headers that an agent answers with; anything else, and the relay's own names, are dropped."""
+    data = fields.get("headers")
+    if data is None:
+        return NO_HEADERS
+    found = jsonbytes.value(data)
+    if not isinstance(found, dict):
+        return NO_HEADERS
+    return {
+        name: text
+        for name, text in found.items()
+        if isinstance(text, str) and is_service_header(name) and len(text) <= 4096 and _HEADER_TEXT.fullmatch(text)
+    }
+
+
+def is_service_header(name: str) -> bool:
+    """Whether a lower-case header name is one of A2A's that passes through the relay (A2A 1.0.1 section 3.2.6)."""
+    return _SERVICE_NAME.fullmatch(name) is not None and not name.startswith(("a2a-relay-", "x-a2a-relay-"))
+
+
+def flag(fields: Fields, name: str) -> bool:
+    """Whether a member is `true`."""
+    return fields.get(name) == b"true"
+
+
+def find_id(frame: bytes) -> str | None:
+    """The first thing in a broken frame that looks like the id of a call."""
+    found = _ID.search(frame)
+    return found.group(1).decode() if found else None
+
+
+def write(kind: str, body: bytes) -> bytes:
+    """A frame around payload bytes."""
+    return b'{"type":"%b","payload":%b}' % (kind.encode(), body)
+
+
+def write_flat(kind: str, **fields: Any) -> bytes:
+    """A frame whose members stand beside its type."""
+    return jsonbytes.dump({"type": kind, **fields})
+
+
+def write_payload(kind: str, **fields: Any) -> bytes:
+    """A frame whose payload the relay made itself."""
+    return write(kind, jsonbytes.dump(fields))
+
+
+def is_acceptable_body(data: bytes) -> bool:
+    """Whether bytes may enter a frame as a JSON value."""
+    try:
+        jsonbytes.check(data)
+    except Refused:
+        return False
+    return True

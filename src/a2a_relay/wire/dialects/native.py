@@ -1,0 +1,120 @@
+"""The native dialect `a2a-relay/1`: relay-go's frames, and streams, cancel, state, goaway and probes.
+
+    relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
+    agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.cancel {id, reason}
+    agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
+    both  -> relay.probe {id}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.errors import Reason
+from a2a_relay.wire import codec
+from a2a_relay.wire.dialects.relay_go import RelayGoDialect
+from a2a_relay.wire.frames import (
+    NATIVE_PROTOCOL,
+    AgentFrame,
+    AgentState,
+    CardUpdate,
+    Probe,
+    Request,
+    StreamEnd,
+    StreamEvent,
+    Unreadable,
+    Welcome,
+)
+
+STREAM_WINDOW = b'{"events":64,"bytes":262144}'
+"""How much of a stream an agent may send ahead of its reader (decision 19)."""
+
+
+class NativeDialect(RelayGoDialect):
+    """What the connector speaks."""
+
+    name = "native"
+    has_streams = True
+    has_pings = True
+
+    def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
+        match kind:
+            case "a2a.event":
+                return _read_event(codec.payload(fields))
+            case "a2a.end":
+                return _read_end(codec.payload(fields))
+            case "agent.state":
+                payload = codec.payload(fields)
+                return AgentState(
+                    is_ready=codec.required_text(payload, "state") != "paused",
+                    reason=(jsonbytes.text(payload.get("reason")) or "")[:200],
+                )
+            case "card.update":
+                return CardUpdate(codec.payload(fields).get("agent_card", b"null"))
+            case "relay.probe":
+                return Probe(codec.required_text(codec.payload(fields), "id")[:64])
+        return super()._read(kind, fields)
+
+    def welcome(self, welcome: Welcome) -> bytes:
+        return codec.write_flat(
+            "auth_ok",
+            agent_id=welcome.agent,
+            tenant=welcome.tenant,
+            protocol=NATIVE_PROTOCOL,
+            session=welcome.session,
+            heartbeat_seconds=welcome.heartbeat_seconds,
+            max_frame=welcome.max_frame,
+            max_body=welcome.max_body,
+            public_urls=dict(welcome.public_urls),
+        )
+
+    def request(self, request: Request) -> bytes:
+        parts = [
+            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,"stream":%b'
+            % (
+                request.id.encode(),
+                jsonbytes.dump(request.method),
+                request.params,
+                request.timeout_ms,
+                b"true" if request.stream else b"false",
+            )
+        ]
+        if request.stream:
+            parts.append(b',"window":' + STREAM_WINDOW)
+        if request.rest is not None:
+            rest: dict[str, Any] = {
+                "verb": request.rest.verb,
+                "segments": request.rest.segments,
+                "query": request.rest.query,
+            }
+            parts.append(b',"rest":' + jsonbytes.dump(rest))
+        parts.append(b',"meta":%b}' % jsonbytes.dump(request.meta))
+        return codec.write("a2a.request", b"".join(parts))
+
+    def cancel(self, id: str, reason: str) -> bytes | None:
+        return codec.write_payload("a2a.cancel", id=id, reason=reason)
+
+    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
+        return codec.write_payload("relay.goaway", reason=reason, reconnect_after_ms=reconnect_after_ms)
+
+    def probe(self, id: str) -> bytes | None:
+        return codec.write_payload("relay.probe", id=id)
+
+
+def _read_event(payload: dict[str, bytes]) -> AgentFrame:
+    id = codec.required_text(payload, "id")
+    if "result" not in payload:
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+    return StreamEvent(id, codec.integer(payload, "seq"), payload["result"], codec.service_headers(payload))
+
+
+def _read_end(payload: dict[str, bytes]) -> AgentFrame:
+    id = codec.required_text(payload, "id")
+    error = codec.present(payload, "error")
+    if error is not None and error[:1] != b"{":
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+    return StreamEnd(id, error)
+
+
+NATIVE = NativeDialect()

@@ -1,0 +1,41 @@
+"""openclaw-a2a: relay-go's frames, but `params` is a whole JSON-RPC request, and a refusal is `auth_error`.
+
+The plugin answers from the inner request, so that it must be a 1.0 call that the
+relay builds (decision 16); unknown frame types are only logged there.
+"""
+
+from __future__ import annotations
+
+from a2a_relay.a2a import jsonbytes, jsonrpc
+from a2a_relay.a2a.methods import BY_NAME, relay_go_name
+from a2a_relay.wire import codec
+from a2a_relay.wire.dialects.relay_go import RelayGoDialect
+from a2a_relay.wire.frames import Request
+
+
+class OpenclawDialect(RelayGoDialect):
+    """The dialect of the one agent plugin in the wild."""
+
+    name = "openclaw"
+
+    def refusal(self, message: str) -> bytes:
+        return codec.write_flat("auth_error", error=message)
+
+    def request(self, request: Request) -> bytes:
+        known = BY_NAME.get(request.method)
+        inner = jsonrpc.request(
+            request.client_id, known.v10 if known else request.method, request.params
+        )
+        return codec.write(
+            "a2a.request",
+            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
+            % (
+                request.id.encode(),
+                jsonbytes.dump(relay_go_name(request.method)),
+                inner,
+                request.timeout_ms,
+            ),
+        )
+
+
+OPENCLAW = OpenclawDialect()

@@ -1,0 +1,118 @@
+"""relay-go's frames, which every agent of today speaks.
+
+    agent -> auth {token, agent_id, tenant, agent_card}     relay -> auth_ok {agent_id, tenant} | error {message}
+    relay -> a2a.request {id, method, params, timeout_ms}   agent -> a2a.response {id, result | error}
+    both  -> ping / pong
+"""
+
+from __future__ import annotations
+
+from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a.methods import relay_go_name
+from a2a_relay.errors import Reason
+from a2a_relay.wire import codec
+from a2a_relay.wire.frames import (
+    AgentFrame,
+    Auth,
+    Ignored,
+    Ping,
+    Pong,
+    Request,
+    Response,
+    Unreadable,
+    Welcome,
+)
+
+
+class RelayGoDialect:
+    """The base of all dialects that share relay-go's envelope."""
+
+    name = "relay-go"
+    has_streams = False
+    has_pings = False
+
+    def read(self, frame: bytes) -> AgentFrame:
+        try:
+            kind, fields = codec.read(frame)
+            return self._read(kind, fields)
+        except jsonbytes.Malformed as error:
+            return Unreadable(error.reason, codec.find_id(frame))
+
+    def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
+        if kind == "a2a.response":
+            return _read_response(codec.payload(fields))
+        if kind == "ping":
+            return Ping()
+        if kind == "pong":
+            return Pong()
+        if kind == "auth":
+            return _read_auth(fields)
+        return Ignored(kind[:64])
+
+    def welcome(self, welcome: Welcome) -> bytes:
+        return codec.write_flat("auth_ok", agent_id=welcome.agent, tenant=welcome.tenant)
+
+    def refusal(self, message: str) -> bytes:
+        return codec.write_flat("error", message=message)
+
+    def request(self, request: Request) -> bytes:
+        return codec.write(
+            "a2a.request",
+            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
+            % (
+                request.id.encode(),
+                jsonbytes.dump(relay_go_name(request.method)),
+                request.params,
+                request.timeout_ms,
+            ),
+        )
+
+    def cancel(self, id: str, reason: str) -> bytes | None:
+        return None
+
+    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
+        return None
+
+    def probe(self, id: str) -> bytes | None:
+        return None
+
+    def ping(self) -> bytes:
+        return b'{"type":"ping"}'
+
+    def pong(self) -> bytes:
+        return b'{"type":"pong"}'
+
+
+def _read_auth(fields: dict[str, bytes]) -> Auth:
+    """The auth frame of every dialect. `agent_id` and `tenant` are not read: they count only from the token."""
+    dialect = jsonbytes.text(fields.get("protocol")) or jsonbytes.text(fields.get("dialect")) or ""
+    card = codec.present(fields, "agent_card")
+    return Auth(
+        token=jsonbytes.text(fields.get("token")) or "",
+        agent_card=card if card is not None and card[:1] == b"{" and card != b"{}" else None,
+        dialect=dialect,
+        adopts_ids=codec.flag(fields, "adopts_ids"),
+        rest_v03=codec.flag(fields, "rest_0_3"),
+        max_frame=codec.integer(fields, "max_frame"),
+    )
+
+
+def _read_response(payload: dict[str, bytes]) -> AgentFrame:
+    id = codec.required_text(payload, "id")
+    error = codec.present(payload, "error")
+    if error is not None:
+        if error[:1] != b"{":
+            return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+        jsonbytes.members(error)
+        return Response(id, error=error)
+    if "result" not in payload:
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+    return Response(
+        id,
+        result=payload["result"],
+        http_status=codec.integer(payload, "status"),
+        headers=codec.service_headers(payload),
+    )
+
+
+RELAY_GO = RelayGoDialect()

@@ -1,0 +1,137 @@
+"""What passes over a link, as values: events are what one side has read, requests what the relay writes.
+
+Bodies (`params`, `result`, `error`, cards) are JSON bytes and stay so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from a2a_relay.errors import Reason
+
+NATIVE_PROTOCOL = "a2a-relay/1"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Auth(NamedTuple):
+    """The first frame of an agent. `dialect` is what it asked for, or empty."""
+
+    token: str
+    agent_card: bytes | None = None
+    dialect: str = ""
+    adopts_ids: bool = False
+    rest_v03: bool = False
+    max_frame: int | None = None
+
+
+class Response(NamedTuple):
+    """The one answer of a call: `result` or `error`.
+
+    `http_status` only for 0.3 REST (decision 1); `headers` are the agent's `a2a-*` answer headers.
+    """
+
+    id: str
+    result: bytes | None = None
+    error: bytes | None = None
+    http_status: int | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+class StreamEvent(NamedTuple):
+    """One event of a stream; `seq` counts from 1, or is None where the dialect has none."""
+
+    id: str
+    seq: int | None
+    result: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+
+
+class StreamEnd(NamedTuple):
+    """The end of a stream, with the agent's error if it failed."""
+
+    id: str
+    error: bytes | None = None
+
+
+class AgentState(NamedTuple):
+    """The agent says whether it can work (`ready`) or not (`paused`), and why."""
+
+    is_ready: bool
+    reason: str = ""
+
+
+class CardUpdate(NamedTuple):
+    """A new agent card, without reconnecting."""
+
+    agent_card: bytes
+
+
+class Ping(NamedTuple):
+    """An application-level ping, to be answered."""
+
+
+class Pong(NamedTuple):
+    """The answer to one."""
+
+
+class Probe(NamedTuple):
+    """A proof of life that went through the agent's dispatch path."""
+
+    id: str
+
+
+class Ignored(NamedTuple):
+    """A well-formed frame that means nothing here."""
+
+    type: str
+
+
+class Unreadable(NamedTuple):
+    """A frame that could not be read. `id` is the call it seems to belong to, so that this call fails at once."""
+
+    reason: Reason
+    id: str | None = None
+
+
+AgentFrame = (
+    Auth | Response | StreamEvent | StreamEnd | AgentState | CardUpdate | Ping | Pong | Probe | Ignored | Unreadable
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A 0.3 REST call as it crosses the link: parts of the target, never the target itself."""
+
+    verb: str
+    segments: tuple[str, ...]
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call on its way to an agent."""
+
+    id: str
+    method: str
+    params: bytes
+    timeout_ms: int
+    stream: bool = False
+    client_id: bytes = b"null"
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    rest: Rest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What `auth_ok` tells an agent."""
+
+    agent: str
+    tenant: str
+    session: str
+    heartbeat_seconds: int
+    max_frame: int
+    max_body: int
+    public_urls: Mapping[str, str]
