@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.core.address import Address
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.push_targets import ANY, PushTargets
 from a2a_relay.errors import SettingsError
@@ -23,8 +24,6 @@ from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.directory import Directory
 from a2a_relay.settings import Settings, resolve_secret, write_profile
 from a2a_relay.telemetry import logs
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def open_directory(url: str) -> Directory:
@@ -62,6 +61,8 @@ def read_limits(settings: Settings) -> Limits:
         link_backlog_bytes=settings.link_backlog_bytes,
         auth_timeout_seconds=settings.auth_timeout,
         request_timeout_seconds=settings.request_timeout,
+        session_limit_seconds=settings.session_limit,
+        session_grace_seconds=settings.leave_grace,
     )
 
 
@@ -85,13 +86,15 @@ def build_app(settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], 
         push_targets=PushTargets(_push_rule(settings)),
         body_timeout_seconds=settings.body_timeout,
         legacy_version=settings.legacy_version,
+        root_agent=_root_agent(settings),
     )
     information = Information(
         node,
         exposure,
         legacy_version=settings.legacy_version,
         card_max_age=int(settings.card_max_age),
-        card_visibility=settings.card_visibility,
+        cards_are_public=settings.card_visibility == "public",
+        root_agent=_root_agent(settings),
     )
     return RelayApp(node, Calls(node, exposure, rules), information, exposure, on_shutdown=on_shutdown)
 
@@ -151,7 +154,7 @@ def _announce(settings: Settings, base_url: str) -> None:
     log = structlog.get_logger("a2a_relay")
     for warning in settings.warnings:
         log.warning("settings", message=warning)
-    if settings.host in LOOPBACK:
+    if settings.is_loopback:
         write_profile(settings, base_url)
     elif not settings.tls_cert and not settings.trusted_proxies:
         log.warning("exposed", message="reachable beyond this machine without TLS or a trusted proxy")
@@ -165,6 +168,12 @@ def _base_url(settings: Settings, port: int) -> str:
         return settings.public_url.rstrip("/")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
+
+
+def _root_agent(settings: Settings) -> Address | None:
+    """`tenant/agent` that is served at `/`; None: the caller's only agent is."""
+    tenant, _, agent = settings.root_agent.partition("/")
+    return Address(tenant, agent) if agent else None
 
 
 def _push_rule(settings: Settings) -> str:

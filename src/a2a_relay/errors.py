@@ -119,11 +119,17 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.METHOD_NOT_FOUND: _ruling(404, -32601, "UNIMPLEMENTED", "unknown method", rpc_http_status=200),
     Reason.INVALID_PARAMS: _ruling(400, -32602, "INVALID_ARGUMENT", "the params are not valid", rpc_http_status=200),
     Reason.AMBIGUOUS_FIELD: _ruling(400, -32602, "INVALID_ARGUMENT", "a field can be read in two ways"),
-    Reason.PUSH_TARGET_REFUSED: _ruling(400, -32003, "FAILED_PRECONDITION", "this push notification target is not allowed"),
+    Reason.PUSH_TARGET_REFUSED: _ruling(
+        400, -32003, "FAILED_PRECONDITION", "this push notification target is not allowed"
+    ),
     Reason.BINDING_NOT_SERVED: _ruling(501, -32004, "UNIMPLEMENTED", "the agent does not serve this binding"),
     Reason.AGENT_OFFLINE: _ruling(503, -32052, "UNAVAILABLE", "the agent is not attached", temporary=True),
-    Reason.AGENT_BUSY: _ruling(429, -32059, "RESOURCE_EXHAUSTED", "the agent has too many calls in flight", temporary=True),
-    Reason.AGENT_FRAME_LIMIT: _ruling(413, -32600, "RESOURCE_EXHAUSTED", "the body is larger than the agent's frame limit"),
+    Reason.AGENT_BUSY: _ruling(
+        429, -32059, "RESOURCE_EXHAUSTED", "the agent has too many calls in flight", temporary=True
+    ),
+    Reason.AGENT_FRAME_LIMIT: _ruling(
+        413, -32600, "RESOURCE_EXHAUSTED", "the body is larger than the agent's frame limit"
+    ),
     Reason.AGENT_TIMEOUT: _ruling(504, -32053, "DEADLINE_EXCEEDED", "the agent did not answer in time"),
     Reason.AGENT_DISCONNECTED: _ruling(502, -32054, "UNAVAILABLE", "the agent's link ended before its answer"),
     Reason.INVALID_AGENT_RESPONSE: _ruling(500, -32006, "INTERNAL", "the agent's answer could not be understood"),

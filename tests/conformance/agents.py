@@ -113,6 +113,9 @@ class Agent:
             welcome = json.loads(await asyncio.wait_for(link.recv(), PATIENCE_SECONDS))
         except ConnectionClosed as closed:
             raise Refusal(None, closed.rcvd.code if closed.rcvd else None) from closed
+        except TimeoutError:
+            await link.close()
+            raise
         if welcome.get("type") != "auth_ok":
             raise Refusal(welcome, await closing(link))
         return cls(link, welcome, behaviour)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents import Agent, Attach, Call
-from behaviours import echo, echo_of, message, silent
+from behaviours import answering, echo, echo_of, message, silent
 from clients import Client, RawAnswer, Relay, error_info, error_of, is_refused, raw_exchange, raw_request, result_of
 
 MIB = 1024 * 1024
@@ -242,13 +242,43 @@ async def test_an_agent_with_too_many_calls_in_hand_is_said_to_be_busy(
     await alive(client, agent)
 
 
+@pytest.mark.capability("strict-input")
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: minus one\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * 1_000_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=["words", "version", "length", "two lengths", "chunk", "header", "long target", "big header", "many", "tls"],
+)
+async def test_malformed_http_is_refused_or_hung_up_on(
+    relay: Relay, native: Attach, client: Client, request_bytes: bytes
+) -> None:
+    agent = await native()
+    try:
+        answer = await raw_exchange(relay, request_bytes, within=30)
+    except (OSError, EOFError):
+        pass  # hung up on
+    else:
+        assert 400 <= answer.status < 506
+    await alive(client, agent)
+
+
 @pytest.mark.parametrize("path", ["/t", "/t/", "/t/x/y/z", "/agent-not", "/t/x/a2a/"])
 async def test_unknown_paths_are_404(client: Client, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 
 
 async def test_an_empty_body_is_an_error_and_the_agent_is_not_called(attach: Attach, client: Client) -> None:
-    agent = await attach()
+    agent = await attach(answering({}))
     response = await client.http.post(f"{client.base(agent.id)}/message/send")
     assert response.status_code == 400
     assert is_refused(await client.http.post(f"{client.base(agent.id)}/"))

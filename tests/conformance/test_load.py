@@ -16,7 +16,7 @@ from clients import Client, RawAnswer, Relay, raw_exchange, raw_request, unique
 AGENTS = 1000
 CALLS = 1000
 ATTACHING_AT_ONCE = 50
-FILES_NEEDED = 2 * (AGENTS + CALLS)
+FILES_NEEDED = AGENTS + CALLS + 500
 
 pytestmark = pytest.mark.timeout(240)
 

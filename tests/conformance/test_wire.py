@@ -6,11 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from agents import Agent, Attach, Call, NativeAgent, OpenclawAgent, Refusal, card
-from behaviours import answering, echo, message, streaming
-from clients import Client, Relay, error_of, result_of, unique
+from behaviours import answering, echo, message, silent, streaming
+from clients import Client, Relay, envelope, error_of, result_of, unique
 
 ODD = (
     '{ "zz":{"b":1,"a":2} , "message":\t{"messageId":"m","role":"ROLE_USER","parts":[{"text":"Grüße 🦊 \\ud83e\\udd8a'
@@ -129,6 +130,15 @@ async def test_goaway_is_not_said_to_an_agent_that_may_stay(native: Attach, clie
     await agent.send("ping")
     await agent.next_frame("pong")
     assert agent.received("relay.goaway") == 0
+
+
+@pytest.mark.capability("native-link")
+async def test_an_agent_is_told_when_nobody_waits_for_its_answer_any_more(native: Attach, client: Client) -> None:
+    agent = await native(silent)
+    with pytest.raises(httpx.ReadTimeout):
+        await client.http.post(f"{client.base(agent.id)}/", content=envelope("SendMessage", message("hi")), timeout=0.5)
+    cancel = await agent.next_frame("a2a.cancel")
+    assert cancel["payload"]["id"] == (await agent.next_call()).id
 
 
 @pytest.mark.capability("service-headers")

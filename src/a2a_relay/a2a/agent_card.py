@@ -111,7 +111,9 @@ def _is_bearer(scheme: Any) -> bool:
         return False
     v10 = scheme.get("httpAuthSecurityScheme")
     if isinstance(v10, dict):
-        return set(scheme) <= {"httpAuthSecurityScheme", "type", "scheme"} and str(v10.get("scheme")).lower() == "bearer"
+        return (
+            set(scheme) <= {"httpAuthSecurityScheme", "type", "scheme"} and str(v10.get("scheme")).lower() == "bearer"
+        )
     return scheme.get("type") == "http" and str(scheme.get("scheme")).lower() == "bearer" and "flows" not in scheme
 
 
@@ -191,11 +193,7 @@ def _capabilities(fields: dict[str, bytes]) -> bytes:
     """The agent's capabilities with the relay's extension added; what the agent said of its security goes there."""
     raw = fields.get("capabilities", b"{}")
     members = jsonbytes.members(raw) if raw[:1] == b"{" else {}
-    said = {
-        name: jsonbytes.value(fields[name])
-        for name in _SECURITY
-        if name in fields
-    }
+    said = {name: jsonbytes.value(fields[name]) for name in _SECURITY if name in fields}
     extension: dict[str, Any] = {
         "uri": RELAY_EXTENSION,
         "description": "Reached through a2a-relay; authenticate with a token of the relay.",

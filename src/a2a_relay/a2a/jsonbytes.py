@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from json import decoder as _decoder
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from a2a_relay.errors import Reason, Refused
@@ -78,8 +78,6 @@ def members(data: bytes) -> dict[str, bytes]:
     if msgspec is not None:
         try:
             raw: dict[str, msgspec.Raw] = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        except msgspec.ValidationError as error:
-            raise Malformed(Reason.PARSE_ERROR, "expected a JSON object") from error
         except msgspec.MsgspecError:
             return _tolerant_members(data)
         found = {key: bytes(value) for key, value in raw.items()}
@@ -100,7 +98,8 @@ def _tolerant_members(data: bytes) -> dict[str, bytes]:
     text = data.decode("latin-1")
     at = _blanks(text, 0)
     if text[at : at + 1] != "{":
-        raise Malformed(Reason.PARSE_ERROR, "expected a JSON object")
+        _scan(text)
+        raise Malformed(Reason.INVALID_REQUEST, "expected a JSON object")
     found: dict[str, bytes] = {}
     at = _blanks(text, at + 1)
     if text[at : at + 1] == "}":
@@ -127,7 +126,7 @@ def _key(text: str, at: int) -> tuple[str, int]:
     if text[at : at + 1] != '"':
         raise Malformed(Reason.PARSE_ERROR)
     try:
-        _, end = _decoder.scanstring(text, at + 1, True)
+        _, end = scanstring(text, at + 1, True)
         key = json.loads(text[at:end].encode("latin-1"))
     except ValueError as error:
         raise Malformed(Reason.PARSE_ERROR) from error
@@ -142,14 +141,12 @@ def elements(data: bytes) -> list[bytes]:
     if msgspec is not None:
         try:
             return [bytes(item) for item in msgspec.json.decode(data, type=list[msgspec.Raw])]
-        except msgspec.ValidationError as error:
-            raise Malformed(Reason.PARSE_ERROR, "expected a JSON array") from error
         except msgspec.MsgspecError:
             pass
     text = data.decode("latin-1")
     at = _blanks(text, 0)
     if text[at : at + 1] != "[":
-        raise Malformed(Reason.PARSE_ERROR, "expected a JSON array")
+        raise Malformed(Reason.INVALID_REQUEST, "expected a JSON array")
     found: list[bytes] = []
     at = _blanks(text, at + 1)
     while text[at : at + 1] != "]":

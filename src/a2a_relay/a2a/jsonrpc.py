@@ -58,10 +58,8 @@ def read(body: bytes) -> Request:
 
 
 def _unreadable(error: jsonbytes.Malformed, body: bytes) -> BadRequest:
-    if error.reason is Reason.PARSE_ERROR and body.lstrip()[:1] == b"[":
+    if error.reason is Reason.INVALID_REQUEST and body.lstrip()[:1] == b"[":
         return BadRequest(Reason.INVALID_REQUEST, "batch requests are not supported", b"null")
-    if error.reason is Reason.PARSE_ERROR and error.message == "expected a JSON object":
-        return BadRequest(Reason.INVALID_REQUEST, None, b"null")
     return BadRequest(error.reason, error.message, b"null")
 
 
@@ -89,6 +87,4 @@ def error_response(id: bytes, error: bytes) -> bytes:
 
 def refusal(refused: Refused) -> bytes:
     """The JSON-RPC error object of a refusal by the relay (A2A 1.0.1 section 9.5: ErrorInfo in `data`)."""
-    return jsonbytes.dump(
-        {"code": refused.ruling.rpc_code, "message": refused.message, "data": [error_info(refused)]}
-    )
+    return jsonbytes.dump({"code": refused.ruling.rpc_code, "message": refused.message, "data": [error_info(refused)]})

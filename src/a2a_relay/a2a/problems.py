@@ -100,7 +100,7 @@ def rest_error(error: bytes) -> tuple[int, bytes]:
 
 
 def rpc_error(http_status: int, body: bytes) -> bytes:
-    """An HTTP+JSON error of an upstream agent as the bytes of a JSON-RPC error object (the way back of `rest_error`)."""
+    """The way back of `rest_error`: an upstream's HTTP+JSON error as the bytes of a JSON-RPC error object."""
     try:
         jsonbytes.check(body)
         fields = jsonbytes.members(jsonbytes.members(body)["error"])

@@ -23,6 +23,7 @@ _BOTH = ("GET", "POST")
 _NUMBERS = frozenset({"historyLength", "pageSize"})
 _BOOLEANS = frozenset({"includeArtifacts"})
 _VERSION_PARAMETER = "a2a-version"
+_NEED_BODY = frozenset({Operation.SEND, Operation.STREAM, Operation.PUSH_SET})
 # The bindings' own words, which are never A2A's `tenant` (decision 11).
 _RESERVED = frozenset({"v1", "tasks", "message", "messages", "streams", "ws", "extendedAgentCard", ".well-known"})
 
@@ -112,6 +113,8 @@ def params(path: RestPath, query: Sequence[tuple[str, str]], body: bytes) -> byt
     """
     if body:
         return _with_ids(body, path.ids)
+    if path.operation in _NEED_BODY:
+        raise Refused(Reason.PARSE_ERROR, "a body is needed")
     fields: dict[str, object] = dict(path.ids)
     for name, text in query:
         if name.lower() == _VERSION_PARAMETER:
@@ -163,6 +166,6 @@ def _typed(name: str, text: str) -> object:
     return text
 
 
-def result(operation: Operation, answer: bytes) -> bytes:
-    """The HTTP+JSON body of a JSON-RPC result: the same bytes, but for an empty answer (delete) that REST writes `{}`."""
+def result(answer: bytes) -> bytes:
+    """The HTTP+JSON body of a JSON-RPC result: the same bytes, but an empty answer (delete) is written `{}`."""
     return b"{}" if answer == b"null" else answer

@@ -26,6 +26,8 @@ class Spans(NamedTuple):
     reference_task_ids: tuple[str, ...] = ()
     tenant: str | None = None
     push_url: str | None = None
+    role: str | None = None
+    """The message's role: `ROLE_USER` in 1.0, `user` in 0.3."""
 
 
 def _fold(key: str) -> str:
@@ -100,11 +102,18 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
         for name in _PUSH_MEMBERS:
             if configuration.get(name, b"null") != b"null":
                 push_url = _read_push(Operation.PUSH_SET, _strict(_PUSH, configuration[name]), None).push_url
-    return Spans(_string(message, "taskId"), _string(message, "contextId"), references, tenant, push_url)
+    return Spans(
+        _string(message, "taskId"),
+        _string(message, "contextId"),
+        references,
+        tenant,
+        push_url,
+        _string(message, "role"),
+    )
 
 
 def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None) -> Spans:
-    """Push configs: 1.0 is flat with `taskId`; 0.3 nests the config, and its get, list and delete name the task `id`."""
+    """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
     url = _string(fields, "url")
     if fields.get("pushNotificationConfig", b"null") != b"null":
         url = _string(_strict(_PUSH, fields["pushNotificationConfig"]), "url")

@@ -84,7 +84,9 @@ Verdict = RetryNow | RetryAfter | BackOff | GiveUp
 def judge(end: LinkEnd, credential: Credential, *, was_attached: bool) -> Verdict:
     """What to do after a link has ended. `was_attached`: any link of this connector ever was."""
     if end.close_code == close_codes.SESSION_REPLACED.code:
-        return GiveUp(f"another connector has attached as this agent ({end.message or 'session replaced'})", EXIT_REPLACED)
+        return GiveUp(
+            f"another connector has attached as this agent ({end.message or 'session replaced'})", EXIT_REPLACED
+        )
     if end.is_goaway:
         return _obey(end)
     if end.is_refused or end.close_code in (close_codes.AUTH_FAILED.code, close_codes.TOKEN_EXPIRED.code):
@@ -142,6 +144,6 @@ class Waits:
 
     def next_seconds(self) -> float:
         """How long to wait before the next try."""
-        span = min(_CAP_SECONDS, _BASE_SECONDS * 2 ** min(self._failures, _MAX_DOUBLINGS))
+        span = min(_CAP_SECONDS, _BASE_SECONDS * (1 << min(self._failures, _MAX_DOUBLINGS)))
         self._failures += 1
         return span * self._random()

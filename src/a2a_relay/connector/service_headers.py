@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from a2a_relay.a2a.methods import BY_NAME, speaks_v10
 from a2a_relay.a2a.versions import V10, VERSION_HEADER
+from a2a_relay.connector.refused import ConnectorRefused
 from a2a_relay.wire.agent_side import IncomingRequest
 from a2a_relay.wire.codec import is_service_header
 
@@ -16,6 +18,7 @@ SENDER_HEADER = "a2a-relay-sender"
 """Who makes the call, as the relay has authenticated it. Percent-encoded where it is not plain ASCII."""
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{0,4096}")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _TRACEPARENT = re.compile(r"[0-9a-f-]{55,128}")
 _SENDER_SAFE = "!\"#$&'()*+,/:;<=>?@[]^`{|}~-._ "
 
@@ -47,7 +50,9 @@ def sender(meta: Mapping[str, Any]) -> str:
 
 def incoming(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The `a2a-*` headers of an answer, which go back to the client."""
-    return {name.lower(): text for name, text in headers if is_service_header(name.lower()) and _PRINTABLE.fullmatch(text)}
+    return {
+        name.lower(): text for name, text in headers if is_service_header(name.lower()) and _PRINTABLE.fullmatch(text)
+    }
 
 
 def _service_headers(found: object) -> Iterable[tuple[str, str]]:
@@ -56,3 +61,20 @@ def _service_headers(found: object) -> Iterable[tuple[str, str]]:
     for name, text in found.items():
         if isinstance(text, str) and is_service_header(str(name)) and _PRINTABLE.fullmatch(text):
             yield str(name), text.strip()
+
+
+def read_header_file(path: str) -> dict[str, str]:
+    """The headers of a file, one `Name: value` a line (`#` begins a comment). Raises `ConnectorRefused`."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectorRefused(f"the header file {path} cannot be read: {error}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, colon, text = line.partition(":")
+        if not colon or not _NAME.fullmatch(name.strip()) or not _PRINTABLE.fullmatch(text.strip()):
+            raise ConnectorRefused(f"line {number} of the header file {path} is not `Name: value`")
+        found[name.strip().lower()] = text.strip()
+    return found

@@ -15,6 +15,7 @@ UPSTREAM_UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
 """ErrorInfo reason: the agent is not running, and nothing of the call has reached it (decision 21)."""
 
 _AGENT_OFFLINE_CODE = -32052
+_INTERNAL_CODE = -32603
 
 
 class CallFailed(Exception):
@@ -83,10 +84,16 @@ def failed(reason: Reason, message: str | None = None) -> CallFailed:
     return CallFailed(jsonrpc.refusal(Refused(reason, message)))
 
 
+def too_large(what: str, max_bytes: int) -> CallFailed:
+    """The agent's answer does not fit into a frame; the link lives on (decision 23)."""
+    message = f"{what} is larger than the {max_bytes} bytes that the link takes"
+    return CallFailed(error_object(_INTERNAL_CODE, message, str(Reason.AGENT_FRAME_LIMIT)))
+
+
 def checked(body: bytes) -> bytes:
     """A body that may enter a frame. Raises `CallFailed` with INVALID_AGENT_RESPONSE."""
     try:
         jsonbytes.check(body)
     except Refused as refused:
-        raise failed(Reason.INVALID_AGENT_RESPONSE, f"the agent's answer is not acceptable: {refused.message}") from None
+        raise failed(Reason.INVALID_AGENT_RESPONSE, f"the agent's answer: {refused.message}") from None
     return body

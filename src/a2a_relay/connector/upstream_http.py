@@ -19,9 +19,8 @@ from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation
 from a2a_relay.connector import bindings, interfaces, rest_paths, service_headers
 from a2a_relay.connector.bindings import Binding
 from a2a_relay.connector.cards import CardSource, WellKnown, acceptable
-from a2a_relay.connector.interfaces import Interfaces
 from a2a_relay.connector.refused import ConnectorRefused
-from a2a_relay.connector.upstream import Output, UpstreamDown, failed
+from a2a_relay.connector.upstream import CallFailed, Output, UpstreamDown, failed, too_large
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.agent_side import IncomingRequest
 
@@ -98,9 +97,9 @@ class HttpUpstream:
     async def fetch_card_at(self, url: str) -> bytes | None:
         """A card from a URL that the user named; the upstream's own headers go to its own origin only."""
         origin, path = _split(url)
-        own = origin == self._origin
         query = urlsplit(url).query
-        return await self._fetch(f"{origin}{path}?{query}" if query else f"{origin}{path}", self._headers if own else {})
+        target = f"{origin}{path}?{query}" if query else f"{origin}{path}"
+        return await self._fetch(target, self._headers if origin == self._origin else {})
 
     async def _fetch(self, url: str, headers: Mapping[str, str]) -> bytes | None:
         try:
@@ -112,7 +111,9 @@ class HttpUpstream:
                 return acceptable(await _read(response, _MAX_CARD_BYTES))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise UpstreamDown(_why(error)) from error
-        except (httpx.HTTPError, Refused):
+        except UpstreamDown:
+            raise
+        except (httpx.HTTPError, CallFailed):
             return None
 
     async def call(self, request: IncomingRequest, output: Output) -> None:
@@ -167,12 +168,11 @@ class HttpUpstream:
         reader = sse.Reader(output.max_body)
         async for data in response.aiter_bytes():
             try:
-                events = list(reader.feed(data))
+                for event in reader.feed(data):
+                    if event.data:
+                        await output.event(binding.event(event), headers)
             except ValueError:
-                raise Refused(Reason.AGENT_FRAME_LIMIT, "an event of the agent is larger than the frame limit") from None
-            for event in events:
-                if event.data:
-                    await output.event(binding.event(event), headers)
+                raise too_large("an event of the agent", output.max_body) from None
 
     @asynccontextmanager
     async def _response(
@@ -229,7 +229,7 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
     async for part in response.aiter_bytes():
         held += len(part)
         if held > max_bytes:
-            raise Refused(Reason.AGENT_FRAME_LIMIT, f"the agent's answer is larger than {max_bytes} bytes")
+            raise too_large("the agent's answer", max_bytes)
         parts.append(part)
     return b"".join(parts)
 

@@ -29,6 +29,9 @@ class Limits:
     link_backlog_bytes: int = 16 * 1024 * 1024
     auth_timeout_seconds: float = 30
     request_timeout_seconds: float = 600
+    session_limit_seconds: float = 0
+    """Longest life of a link before its agent is asked to reconnect; 0: no limit."""
+    session_grace_seconds: float = 20
 
     @property
     def max_frame(self) -> int:

@@ -107,8 +107,6 @@ class AgentLink:
             return self._refuse(None, Refused(Reason.TOO_LARGE, "the auth frame is too large"))
         if isinstance(event, Unreadable):
             return self._refuse(None, Refused(Reason.INVALID_REQUEST, "auth required"))
-        if isinstance(event, Ping):
-            return self.send(RELAY_GO.pong())
         if not isinstance(event, Auth):
             return self._refuse(None, Refused(Reason.INVALID_REQUEST, "expected auth message"))
         try:
@@ -154,7 +152,10 @@ class AgentLink:
                 self._fail_unreadable(session, event)
             case Ignored() | Auth():
                 self._node.observer.frame_refused(session, "unknown_type")
-            case Pong() | Probe():
+            case Probe():
+                if not event.id.startswith(session.id):  # else it answers one of ours
+                    self.send(session.dialect.probe(event.id))
+            case Pong():
                 pass
 
     def _count(self, session: Session, is_known: bool) -> None:

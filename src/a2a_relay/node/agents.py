@@ -93,8 +93,13 @@ class Agents:
         live = self._hub.of_tenant(tenant)
         return [self._view(record, live.get(record.address.agent)) for record in self._directory.of_tenant(tenant)]
 
-    def only_one(self, tenant: str) -> Address:
-        """The address of a tenant's only agent. Raises AGENT_NOT_FOUND, or AGENT_AMBIGUOUS with their names."""
+    def at_root(self, tenant: str, default: Address | None) -> Address:
+        """The agent that a tenant's callers reach at `/`: the configured one, or their only one.
+
+        Raises AGENT_NOT_FOUND, or AGENT_AMBIGUOUS with their names.
+        """
+        if default is not None and default.tenant == tenant:
+            return default
         agents = self._directory.of_tenant(tenant)
         if not agents:
             raise Refused(Reason.AGENT_NOT_FOUND)

@@ -20,6 +20,8 @@ class Exchanges:
         self._clock = clock
         self._tell_agent_to_stop = tell_agent_to_stop
         self._deadlines: dict[str, TimerHandle] = {}
+        self.on_idle: Callable[[], None] | None = None
+        """Called whenever the last call in flight is over."""
 
     def __len__(self) -> int:
         return len(self._deadlines)
@@ -129,6 +131,8 @@ class Exchanges:
         timer = self._deadlines.pop(exchange.id, None)
         if timer is not None:
             timer.cancel()
+        if not self._deadlines and self.on_idle is not None:
+            self.on_idle()
 
     def _expire(self, exchange: Exchange) -> None:
         self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))

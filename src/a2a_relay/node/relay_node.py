@@ -7,11 +7,14 @@ thin awaitable over it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from a2a_relay.core import access, limits as core_limits
+from a2a_relay.core import access
+from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
@@ -151,7 +154,16 @@ class RelayNode:
         self.observer.session_attached(session, replaced=replaced is not None)
         if replaced is not None:
             self._replace(replaced)
+        if self.limits.session_limit_seconds:
+            self.clock.call_later(self.limits.session_limit_seconds, partial(self._end_of_life, link))
         return session
+
+    def _end_of_life(self, link: AgentLink) -> None:
+        """A link has lived as long as it may: ask its agent to reconnect, and close after the grace."""
+        if link.is_closed or link.session is None:
+            return
+        link.send(link.session.dialect.goaway("session limit", 0))
+        self.clock.call_later(self.limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
 
     def _new_session(self, principal: Principal, address: Address, auth: Auth) -> Session:
         dialect = choose(auth)
@@ -189,9 +201,7 @@ class RelayNode:
         self._links.pop(session.id, None)
         if self._hub.detach(session):
             self.agents.left(session)
-        self.exchanges.fail_all(
-            session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"})
-        )
+        self.exchanges.fail_all(session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
         self.observer.session_closed(session, code)
 
     def link_ended(self, link: AgentLink) -> None:
@@ -217,9 +227,12 @@ class RelayNode:
             if link.session is not None:
                 after = int(self._random() * GOAWAY_SPREAD_MS)
                 link.send(link.session.dialect.goaway("relay is shutting down", after))
-        ends_at = self.clock.monotonic() + grace_seconds
-        while len(self.exchanges) and self.clock.monotonic() < ends_at:
-            await asyncio.sleep(0.02)
+        if len(self.exchanges):
+            idle = asyncio.Event()
+            self.exchanges.on_idle = idle.set
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await idle.wait()
         for session in self._hub:
             for exchange in list(session.exchanges.values()):
                 self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))

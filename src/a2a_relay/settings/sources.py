@@ -22,8 +22,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     if path is not None:
         given = _from_file(path, found_by_itself="config" not in given) | given
     _choose_secret(given)
-    origins = {name: found.origin for name, found in given.items()}
-    settings = Settings(**_parse_all(given), origins=origins)
+    settings = Settings(**_parse_all(given), origins=_origins(given))
     _require_consistent(settings)
     return replace(settings, warnings=_warnings(settings))
 
@@ -32,7 +31,7 @@ def load_only(names: tuple[str, ...], flags: Mapping[str, Any], environ: Mapping
     """Some settings from flags and environment, whatever the rest may hold. Raises SettingsError."""
     found = _from_environ({key: environ[key] for name in names for key in BY_NAME[name].env if key in environ})
     given = found | _from_flags({name: flags.get(name) for name in names})
-    return Settings(**_parse_all(given))
+    return Settings(**_parse_all(given), origins=_origins(given))
 
 
 class _Given(NamedTuple):
@@ -116,6 +115,10 @@ def _warnings(settings: Settings) -> tuple[str, ...]:
             " in front has TLS"
         )
     return tuple(found)
+
+
+def _origins(given: Mapping[str, _Given]) -> dict[str, str]:
+    return {name: found.origin for name, found in given.items()}
 
 
 def _parse_all(given: Mapping[str, _Given]) -> dict[str, Any]:

@@ -84,9 +84,7 @@ def _read(kind: str, fields: dict[str, bytes]) -> RelayFrame:
             return Probe(codec.required_text(codec.payload(fields), "id"))
         case "relay.goaway":
             payload = codec.payload(fields)
-            return Goaway(
-                jsonbytes.text(payload.get("reason")) or "", codec.integer(payload, "reconnect_after_ms")
-            )
+            return Goaway(jsonbytes.text(payload.get("reason")) or "", codec.integer(payload, "reconnect_after_ms"))
         case "auth_ok":
             return _read_welcome(fields)
         case "error" | "auth_error":
@@ -141,9 +139,7 @@ def auth(
     return frame if agent_card is None else frame[:-1] + b',"agent_card":' + agent_card + b"}"
 
 
-def result(
-    id: str, body: bytes, http_status: int | None = None, headers: Mapping[str, str] = NO_HEADERS
-) -> bytes:
+def result(id: str, body: bytes, http_status: int | None = None, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     """The answer of a call."""
     status = b"" if http_status is None else b',"status":%d' % http_status
     return codec.write("a2a.response", b'{"id":"%b","result":%b%b%b}' % (id.encode(), body, status, _tail(headers)))

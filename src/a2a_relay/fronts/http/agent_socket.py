@@ -49,9 +49,7 @@ class AsgiTransport:
                 await self._send({"type": "websocket.send", "text": frame.decode()})
                 self._backlog_bytes -= len(frame)
             if self._close is not None:
-                await self._send(
-                    {"type": "websocket.close", "code": self._close.code, "reason": self._close.reason}
-                )
+                await self._send({"type": "websocket.close", "code": self._close.code, "reason": self._close.reason})
                 return
             self._wake.clear()
             await self._wake.wait()
@@ -68,17 +66,19 @@ async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNod
     await send({"type": "websocket.accept"})
     transport = AsgiTransport(send, peer)
     link = node.open_link(transport, base_url)
-    writer = asyncio.ensure_future(transport.write())
-    reader = asyncio.ensure_future(_read(receive, link.receive))
     try:
-        await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
-        if link.is_closed and not writer.done():
-            await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(transport.write())
+            reader = tasks.create_task(_read(receive, link.receive))
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if link.is_closed and not writer.done():
+                await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
+            writer.cancel()
+            reader.cancel()
+    except* OSError:
+        pass  # ASGI servers raise one when the peer has gone in mid-write
     finally:
         node.link_ended(link)
-        for task in (writer, reader):
-            task.cancel()
-        await asyncio.gather(writer, reader, return_exceptions=True)
 
 
 CLOSE_SECONDS = 5.0

@@ -47,9 +47,7 @@ def refusal(refused: Refused) -> Answer:
 
 def rest_refusal(refused: Refused) -> Answer:
     """A refusal in HTTP+JSON."""
-    return Answer(
-        refused.ruling.http_status, problems.refusal_body(refused), JSON, refusal_headers(refused)
-    )
+    return Answer(refused.ruling.http_status, problems.refusal_body(refused), JSON, refusal_headers(refused))
 
 
 def _details(metadata: Mapping[str, str]) -> dict[str, Any]:

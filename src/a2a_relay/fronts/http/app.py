@@ -71,7 +71,7 @@ class RelayApp:
         except Refused as refused:
             await responder.whole(refusal(refused))
             sent = Sent(responder.status, refused)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a bug costs its own request, and is told
             self.node.observer.notice("internal_error", error=repr(error), request_id=request.id)
             sent = Sent(responder.status, Refused(Reason.INTERNAL))
             if not responder.status:

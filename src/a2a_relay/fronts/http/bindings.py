@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from a2a_relay.a2a import jsonrpc, problems, rest, sse
-from a2a_relay.a2a.methods import Operation
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import JSON, Answer, Headers, refusal_headers, rest_refusal
@@ -68,15 +67,14 @@ class RestBinding:
 
     keeps_alive = False
 
-    def __init__(self, operation: Operation, media_type: str = rest.MEDIA_TYPE) -> None:
-        self._operation = operation
+    def __init__(self, media_type: str = rest.MEDIA_TYPE) -> None:
         self._media_type = media_type
 
     def answer(self, outcome: Outcome) -> Answer:
         match outcome:
             case Result():
                 status = outcome.http_status or 200
-                body = rest.result(self._operation, outcome.body)
+                body = rest.result(outcome.body)
                 return Answer(status, body, self._media_type, _passed(outcome.headers))
             case AgentError():
                 status, body = problems.rest_error(outcome.body)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from a2a_relay.a2a import agent_card, jsonbytes, jsonrpc
 from a2a_relay.a2a.methods import Operation
@@ -11,8 +13,8 @@ from a2a_relay.core import access
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
-from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.core.principal import Principal
+from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
@@ -34,6 +36,7 @@ class CallRules:
     push_targets: PushTargets
     body_timeout_seconds: float
     legacy_version: str
+    root_agent: Address | None = None
 
 
 class Calls:
@@ -70,7 +73,7 @@ class Calls:
         if route.address is not None:
             access.require_call(principal, route.address)
             return route.address
-        return self._node.agents.only_one(principal.tenant)
+        return self._node.agents.at_root(principal.tenant, self._rules.root_agent)
 
     def _read(
         self, request: HttpRequest, route: Route, address: Address, principal: Principal, body: bytes
@@ -91,7 +94,7 @@ class Calls:
             if isinstance(sink, StreamSink)
             else responder.unary(sink, binding, self._rules.pace)
         )
-        return await self._until_gone(request, exchange, asyncio.ensure_future(write))
+        return await self._until_gone(request, exchange, write)
 
     def _submit(self, call: Call, sink: StreamSink | UnarySink, binding: Binding) -> Exchange:
         try:
@@ -107,21 +110,19 @@ class Calls:
                 raise bad from refused
             raise refused from None
 
-    async def _until_gone(self, request: HttpRequest, exchange: Exchange, write: asyncio.Future[Sent]) -> Sent:
+    async def _until_gone(self, request: HttpRequest, exchange: Exchange, write: Coroutine[Any, Any, Sent]) -> Sent:
         """Write the response, unless the client goes away first; either way the exchange is freed."""
-        gone = asyncio.ensure_future(request.gone())
         try:
-            await asyncio.wait({write, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if write.done():
-                return write.result()
-            return Sent(0, Refused(Reason.CLIENT_GONE))
-        except OSError:  # what ASGI servers raise when the peer has gone in mid-write
-            return Sent(0, Refused(Reason.CLIENT_GONE))
+            async with asyncio.TaskGroup() as tasks:
+                writing = tasks.create_task(write)
+                gone = tasks.create_task(request.gone())
+                await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                if not writing.done():
+                    writing.cancel()
         finally:
             self._node.abandon(exchange)
-            for task in (write, gone):
-                task.cancel()
-            await asyncio.gather(write, gone, return_exceptions=True)
+        return Sent(0, Refused(Reason.CLIENT_GONE)) if writing.cancelled() else writing.result()
 
     def _card_rewrite(self, request: HttpRequest, call: Call) -> agent_card.Rewrite:
         record = self._node.agents.find(call.address)
@@ -157,6 +158,6 @@ class _CardBinding:
 
 def _first_binding(route: Route) -> Binding:
     """The binding in which a refusal is written before the body was read."""
-    if route.surface is Surface.REST and route.rest is not None:
-        return RestBinding(route.rest.operation)
+    if route.surface is Surface.REST:
+        return RestBinding()
     return JsonRpcBinding()

@@ -37,7 +37,7 @@ def card_answer(
         ("etag", etag),
         ("last-modified", formatdate(record.card_changed_at, usegmt=True)),
         ("cache-control", f"{visibility}, max-age={max_age_seconds}"),
-        *((() if is_shared else (("vary", "Authorization"),))),
+        *(() if is_shared else (("vary", "Authorization"),)),
     )
     if _is_fresh(request, etag, record.card_changed_at):
         return Answer(304, b"", JSON, headers)

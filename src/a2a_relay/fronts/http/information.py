@@ -61,13 +61,21 @@ class Information:
     """Everything that is answered from what the node knows, without asking an agent."""
 
     def __init__(
-        self, node: RelayNode, exposure: Exposure, *, legacy_version: str, card_max_age: int, card_visibility: str
+        self,
+        node: RelayNode,
+        exposure: Exposure,
+        *,
+        legacy_version: str,
+        card_max_age: int,
+        cards_are_public: bool,
+        root_agent: Address | None = None,
     ) -> None:
         self._node = node
         self._exposure = exposure
         self._legacy_version = legacy_version
         self._card_max_age = card_max_age
-        self._cards_are_public = card_visibility == "public"
+        self._cards_are_public = cards_are_public
+        self._root = root_agent
 
     def answer(self, request: HttpRequest, route: Route) -> Answer:
         """The answer of one surface. Raises `Refused`."""
@@ -171,7 +179,7 @@ class Information:
     def _root_card(self, request: HttpRequest) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
         principal = self._node.authenticate(request.credential)
-        return self._card(request, self._node.agents.only_one(principal.tenant), is_public=False)
+        return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
 
     def _original_card(self, request: HttpRequest, address: Address) -> Answer:
         principal = self._node.authenticate(request.credential)

@@ -12,8 +12,8 @@ from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.answer import JSON
+from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.wire.frames import Rest
 
@@ -75,7 +75,7 @@ def read_rest(
         address=route.agent,
         principal=principal,
         operation=path.operation,
-        method=_method_name(path, version),
+        method=_method_name(path, version, found.role),
         params=(body or b"{}") if is_v03 else params,
         streams=method.streams,
         spans=found,
@@ -86,17 +86,19 @@ def read_rest(
         request_id=request.id,
     )
     media_type = rest.MEDIA_TYPE if path.dialect is rest.Dialect.V10 else JSON
-    return ReadCall(call, RestBinding(path.operation, media_type))
+    return ReadCall(call, RestBinding(media_type))
 
 
-def _method_name(path: rest.RestPath, version: str | None) -> str:
-    """REST crosses under the 1.0 name; relay-go's plain forms under 0.3's unless the client says 1.x."""
+def _method_name(path: rest.RestPath, version: str | None, role: str | None) -> str:
+    """The name under which a REST call crosses: the 1.0 one.
+
+    0.3's for 0.3 paths, and for relay-go's plain forms when the client says 0.3 or writes 0.3 (`role: user`).
+    """
     method = BY_OPERATION[path.operation]
-    if path.dialect is rest.Dialect.V10:
-        return method.v10
-    if path.dialect is rest.Dialect.PLAIN and version is not None and not versions.is_v03(version):
-        return method.v10
-    return method.v03 or method.v10
+    is_v03 = path.dialect is rest.Dialect.V03
+    if path.dialect is rest.Dialect.PLAIN:
+        is_v03 = versions.is_v03(version) or (version is None and role in ("user", "agent"))
+    return (method.v03 or method.v10) if is_v03 else method.v10
 
 
 def _version(request: HttpRequest, parameter: str | None) -> str | None:

@@ -51,16 +51,20 @@ class HttpRequest:
             raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED, "a compressed body is not supported")
 
     async def body(self, limit: int, timeout_seconds: float) -> bytes:
-        """The whole body. Raises TOO_LARGE before it costs, REQUEST_TIMEOUT when it dribbles, CLIENT_GONE."""
+        """The whole body, whose pieces may each take `timeout_seconds`, and all of them ten times that.
+
+        Raises TOO_LARGE before it costs, REQUEST_TIMEOUT when it dribbles, CLIENT_GONE.
+        """
         length = self.headers.get("content-length", "0")
         if length.isdigit() and int(length) > limit:
             raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds * 10):
                 while not self.is_read:
-                    message = await self._receive()
+                    async with asyncio.timeout(timeout_seconds):
+                        message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise Refused(Reason.CLIENT_GONE)
                     parts.append(message.get("body", b""))

@@ -1,9 +1,9 @@
 """The native dialect `a2a-relay/1`: relay-go's frames, and streams, cancel, state, goaway and probes.
 
-    relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
-    agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.cancel {id, reason}
-    agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
-    both  -> relay.probe {id}
+relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
+agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.cancel {id, reason}
+agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
+both  -> relay.probe {id}
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """openclaw-a2a: relay-go's frames, but `params` is a whole JSON-RPC request, and a refusal is `auth_error`.
 
-The plugin answers from the inner request, so that it must be a 1.0 call that the
-relay builds (decision 16); unknown frame types are only logged there.
+The plugin answers from the inner request, which the relay builds for whatever
+binding the client used; it knows the slashed method names and logs unknown frames.
 """
 
 from __future__ import annotations
 
 from a2a_relay.a2a import jsonbytes, jsonrpc
-from a2a_relay.a2a.methods import BY_NAME, relay_go_name
+from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.wire import codec
 from a2a_relay.wire.dialects.relay_go import RelayGoDialect
 from a2a_relay.wire.frames import Request
@@ -22,16 +22,15 @@ class OpenclawDialect(RelayGoDialect):
         return codec.write_flat("auth_error", error=message)
 
     def request(self, request: Request) -> bytes:
-        known = BY_NAME.get(request.method)
-        inner = jsonrpc.request(
-            request.client_id, known.v10 if known else request.method, request.params
-        )
+        method = relay_go_name(request.method)
+        id = request.client_id if request.client_id != b"null" else b'"%b"' % request.id.encode()
+        inner = jsonrpc.request(id, method, request.params)
         return codec.write(
             "a2a.request",
             b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
             % (
                 request.id.encode(),
-                jsonbytes.dump(relay_go_name(request.method)),
+                jsonbytes.dump(method),
                 inner,
                 request.timeout_ms,
             ),

@@ -1,8 +1,8 @@
 """relay-go's frames, which every agent of today speaks.
 
-    agent -> auth {token, agent_id, tenant, agent_card}     relay -> auth_ok {agent_id, tenant} | error {message}
-    relay -> a2a.request {id, method, params, timeout_ms}   agent -> a2a.response {id, result | error}
-    both  -> ping / pong
+agent -> auth {token, agent_id, tenant, agent_card}     relay -> auth_ok {agent_id, tenant} | error {message}
+relay -> a2a.request {id, method, params, timeout_ms}   agent -> a2a.response {id, result | error}
+both  -> ping / pong
 """
 
 from __future__ import annotations
