@@ -59,6 +59,8 @@ def read_limits(settings: Settings) -> Limits:
         stream_buffer_events=settings.stream_buffer_events,
         stream_buffer_bytes=settings.stream_buffer_bytes,
         link_backlog_bytes=settings.link_backlog_bytes,
+        bodies_in_flight_bytes=settings.bodies_in_flight_bytes,
+        unauthenticated_per_address=settings.unauthenticated_per_address,
         auth_timeout_seconds=settings.auth_timeout,
         request_timeout_seconds=settings.request_timeout,
         session_limit_seconds=settings.session_limit,

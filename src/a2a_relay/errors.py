@@ -62,6 +62,7 @@ class Reason(StrEnum):
     STREAM_TOO_SLOW = "STREAM_TOO_SLOW"
     CLIENT_GONE = "CLIENT_GONE"
     RATE_LIMITED = "RATE_LIMITED"
+    RELAY_BUSY = "RELAY_BUSY"
     RELAY_LEAVING = "RELAY_LEAVING"
     INTERNAL = "INTERNAL"
 
@@ -136,6 +137,7 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.STREAM_TOO_SLOW: _ruling(503, -32060, "RESOURCE_EXHAUSTED", "the stream was read too slowly"),
     Reason.CLIENT_GONE: _ruling(499, -32061, "CANCELLED", "the client went away"),
     Reason.RATE_LIMITED: _ruling(429, -32055, "RESOURCE_EXHAUSTED", "too many requests", temporary=True),
+    Reason.RELAY_BUSY: _ruling(503, -32063, "UNAVAILABLE", "the relay holds too many bodies in flight", temporary=True),
     Reason.RELAY_LEAVING: _ruling(503, -32062, "UNAVAILABLE", "the relay is shutting down", temporary=True),
     Reason.INTERNAL: _ruling(500, -32603, "INTERNAL", "internal error of the relay"),
 }

@@ -177,6 +177,45 @@ async def test_a_frame_that_is_nonsense_does_not_cost_the_link(native: Attach, c
 
 
 @pytest.mark.capability("strict-input")
+async def test_a_binary_frame_does_not_cost_the_link(native: Attach, client: Client) -> None:
+    agent = await native()
+    await agent.link.send(b"\x00\xff")
+    await alive(client, agent)
+
+
+@pytest.mark.capability("strict-input")
+@pytest.mark.capability("streaming")
+@pytest.mark.parametrize("method", ["SendMessage", "SendStreamingMessage"])
+async def test_frames_for_a_call_that_is_over_are_passed_over(native: Attach, client: Client, method: str) -> None:
+    async def go_on(agent: Any, call: Call) -> None:
+        await agent.answer(call, {"n": 1})
+        await agent.event(call, 1, {"n": 2})
+        await agent.end(call)
+        await agent.answer(call, {"n": 3})
+
+    agent = await native(go_on)
+    response = await client.rpc(agent.id, method, message("hi"))
+    assert '"n":1' in response.text.replace(" ", "")
+    assert '"n":2' not in response.text.replace(" ", "")
+    await alive(client, agent)
+
+
+@pytest.mark.capability("strict-input")
+@pytest.mark.capability("streaming")
+async def test_an_event_that_is_not_json_ends_its_stream_with_an_error(native: Attach, client: Client) -> None:
+    async def babble(agent: Any, call: Call) -> None:
+        await agent.event(call, 1, {"n": 1})
+        await asyncio.sleep(0.1)
+        await agent.event_raw(call, 2, '{"n":')
+
+    agent = await native(babble)
+    async with client.stream(f"{client.base(agent.id)}/message:stream", message("go")) as events:
+        first, last = await events.all()
+    assert (first.json, last.name) == ({"n": 1}, "error")
+    await alive(client, agent)
+
+
+@pytest.mark.capability("strict-input")
 async def test_a_result_that_is_neither_result_nor_error_fails_its_call(native: Attach, client: Client) -> None:
     async def shrug(agent: Agent, call: Call) -> None:
         await agent.send("a2a.response", id=call.id)
@@ -242,33 +281,50 @@ async def test_an_agent_with_too_many_calls_in_hand_is_said_to_be_busy(
     await alive(client, agent)
 
 
+MALFORMED = {
+    "words": b"nonsense\r\n\r\n",
+    "length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: minus one\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n",
+    "header": b"GET / HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n",
+    "long target": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+# Well-formed, so that an HTTP server may also be patient with them.
+UNREASONABLE = {
+    "version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "big header": b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+}
+
+
+async def status_of(relay: Relay, request: bytes) -> int | None:
+    """The status that bytes on a connection get; None when the relay hangs up on them."""
+    try:
+        return (await raw_exchange(relay, request, within=30)).status
+    except (OSError, EOFError):
+        return None
+
+
 @pytest.mark.capability("strict-input")
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        b"nonsense\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: minus one\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nno colon here\r\n\r\n",
-        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * 1_000_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    ],
-    ids=["words", "version", "length", "two lengths", "chunk", "header", "long target", "big header", "many", "tls"],
-)
+@pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
 async def test_malformed_http_is_refused_or_hung_up_on(
     relay: Relay, native: Attach, client: Client, request_bytes: bytes
 ) -> None:
     agent = await native()
-    try:
-        answer = await raw_exchange(relay, request_bytes, within=30)
-    except (OSError, EOFError):
-        pass  # hung up on
-    else:
-        assert 400 <= answer.status < 506
+    status = await status_of(relay, request_bytes)
+    assert status is None or 400 <= status < 506
+    await alive(client, agent)
+
+
+@pytest.mark.capability("strict-input")
+@pytest.mark.parametrize("request_bytes", UNREASONABLE.values(), ids=UNREASONABLE)
+async def test_unreasonable_http_costs_nobody_else_anything(
+    relay: Relay, native: Attach, client: Client, request_bytes: bytes
+) -> None:
+    agent = await native()
+    status = await status_of(relay, request_bytes)
+    assert status is None or status == 200 or 400 <= status < 506
     await alive(client, agent)
 
 

@@ -22,6 +22,11 @@ def steps(results: list[Any]) -> list[int]:
     return [result["statusUpdate"]["metadata"]["step"] for result in results]
 
 
+async def one_then_silence(agent: Any, call: Call) -> None:
+    """Stream one event and leave the stream open."""
+    await agent.event(call, 1, update(1))
+
+
 async def test_json_rpc_streams_responses_with_the_clients_id(native: Attach, client: Client) -> None:
     agent = await native()
     async with client.stream(f"{client.base(agent.id)}/", STREAM) as events:
@@ -178,6 +183,18 @@ async def test_when_the_client_goes_the_agent_is_told(native: Attach, client: Cl
     result_of(await client.rpc(agent.id, "SendMessage", message("still here")))
 
 
+async def test_of_many_streams_that_are_dropped_each_is_reported(native: Attach, client: Client) -> None:
+    agent = await native(one_then_silence)
+
+    async def look_and_leave() -> None:
+        async with client.stream(f"{client.base(agent.id)}/", STREAM) as events:
+            await events.next()
+
+    await asyncio.gather(*(look_and_leave() for _ in range(40)))
+    told = {(await agent.next_frame("a2a.cancel"))["payload"]["id"] for _ in range(40)}
+    assert told == {call.id for call in agent.calls}
+
+
 async def test_a_slow_reader_delays_nobody_else(native: Attach, client: Client) -> None:
     async def flood(agent: Any, call: Call) -> None:
         if not call.stream:
@@ -231,9 +248,6 @@ async def test_subscribing_to_a_task_streams_it(native: Attach, client: Client, 
 
 @pytest.mark.capability("sse-heartbeat")
 async def test_a_silent_stream_has_a_comment_within_five_seconds(native: Attach, client: Client) -> None:
-    async def one_then_silence(agent: Agent, call: Call) -> None:
-        await agent.event(call, 1, update(1))  # type: ignore[attr-defined]
-
     agent = await native(one_then_silence)
     async with client.stream(f"{client.base(agent.id)}/", STREAM) as events:
         await events.next()

@@ -179,7 +179,10 @@ BINDINGS = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("JSONRPC", "0.3"), ("HTTP
 async def test_the_official_client_sends_and_gets_through_relay_and_connector(
     relay: str, echo: str, binding: str, version: str
 ) -> None:
-    async with connected(relay, "echo", upstream=echo), sdk_client(f"{relay}/t/acme/a2a/echo", binding, version) as client:
+    async with (
+        connected(relay, "echo", upstream=echo),
+        sdk_client(f"{relay}/t/acme/a2a/echo", binding, version) as client,
+    ):
         task = await finished_task(client, "hello through the relay")
         assert text_of(task) == "hello through the relay"
         assert (await client.get_task(GetTaskRequest(id=task.id))).id == task.id
@@ -191,7 +194,10 @@ async def test_streams_arrive_event_by_event_and_in_order(relay: str, echo: str,
     async with connected(relay, "echo", upstream=echo), sdk_client(base, binding, version, streaming=True) as client:
         events = await send(client, "one two three four")
     chunks = [
-        part.text for event in events if event.HasField("artifact_update") for part in event.artifact_update.artifact.parts
+        part.text
+        for event in events
+        if event.HasField("artifact_update")
+        for part in event.artifact_update.artifact.parts
     ]
     assert "".join(chunks) == "one two three four"
     assert len(chunks) > 1
@@ -254,14 +260,19 @@ async def test_a_function_can_be_an_agent(relay: str) -> None:
 
 async def test_bodies_arrive_byte_for_byte(relay: str) -> None:
     seen: list[bytes] = []
-    result = b'{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"\\ud83d"}],"x":12345678901234567890123}}'
+    result = (
+        b'{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"\\ud83d"}],"x":12345678901234567890123}}'
+    )
 
     async def reply(request: IncomingRequest) -> bytes:
         seen.append(request.params)
         return result
 
     params = b'{"z":1.10,"message":{"parts":[{"text":"\xf0\x9f\x98\x80\\udc00"}],"big":9007199254740993}}'
-    async with connected(relay, "bytes", handler=reply), httpx.AsyncClient(headers=CLIENT_TOKEN, trust_env=False) as http:
+    async with (
+        connected(relay, "bytes", handler=reply),
+        httpx.AsyncClient(headers=CLIENT_TOKEN, trust_env=False) as http,
+    ):
         answer = await http.post(
             f"{relay}/t/acme/a2a/bytes/",
             content=b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":' + params + b"}",
@@ -277,7 +288,7 @@ async def test_the_agent_may_start_late_and_stop_and_come_back(relay: str) -> No
     async def state() -> str:
         async with httpx.AsyncClient(headers=CLIENT_TOKEN, trust_env=False) as http:
             found = (await http.get(f"{relay}/t/acme/agents")).json()
-        (entry,) = [item for item in found["agents"] if "laptop" in json.dumps(item)]
+        (entry,) = [item for item in found if "laptop" in json.dumps(item)]
         return str(entry["state"])
 
     async def is_paused() -> bool:
@@ -319,7 +330,9 @@ async def test_a_relay_restart_needs_no_hand(echo: str) -> None:
     "bad_token,exit_code",
     [
         pytest.param("nonsense", 2, id="no token at all"),
-        pytest.param(jwt.encode({"exp": 1, "tenant": "acme", "agent_id": "x", "role": "agent"}, SECRET), 2, id="expired"),
+        pytest.param(
+            jwt.encode({"exp": 1, "tenant": "acme", "agent_id": "x", "role": "agent"}, SECRET), 2, id="expired"
+        ),
         pytest.param(token(role="client", user_id="alice"), 2, id="a client's"),
     ],
 )
@@ -358,15 +371,16 @@ async def test_two_agents_without_a_port_or_a_token_of_their_own_talk_through_th
             answer = await http.post(f"{door[0]}/echo/", content=body, headers=headers)
         return json.dumps(answer.json()["result"]).encode()
 
-    async with connected(relay, "echo", upstream=echo):
-        async with Connector(relay, agent_token("asker"), peers="127.0.0.1:0") as connector:
-            await connector.start(handler=ask_echo)
-            assert connector.peers_url is not None
-            door.append(connector.peers_url)
+    asker = Connector(relay, agent_token("asker"), peers="127.0.0.1:0")
+    async with connected(relay, "echo", upstream=echo), asker as connector:
+        await connector.start(handler=ask_echo)
+        assert connector.peers_url is not None
+        door.append(connector.peers_url)
 
-            async with sdk_client(f"{connector.peers_url}/echo", "HTTP+JSON", streaming=True) as client:
-                assert len(await send(client, "the official client takes the door too")) > 3
+        async with sdk_client(f"{connector.peers_url}/echo", "HTTP+JSON", streaming=True) as client:
+            assert len(await send(client, "the official client takes the door too")) > 3
 
-            message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": "who are you?"}]}
-            answer = (await rpc(relay, "asker", "SendMessage", {"message": message}, **{"A2A-Version": "1.0"})).json()
-            assert "who are you?" in json.dumps(answer["result"]["task"]["artifacts"])
+        message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": "who are you?"}]}
+        answer = (await rpc(relay, "asker", "SendMessage", {"message": message}, **{"A2A-Version": "1.0"})).json()
+        (artifact,) = answer["result"]["task"]["artifacts"]
+        assert "".join(part["text"] for part in artifact["parts"]) == "who are you?"

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from a2a_relay.a2a import jsonbytes, rest
 from a2a_relay.a2a.versions import V03, V10, is_v03, major_minor
+from a2a_relay.errors import Reason
 
 RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
 """URI of the relay's own extension: what it says about itself on a card."""
@@ -47,6 +48,12 @@ class Rewrite(NamedTuple):
         return served(card, self.urls, legacy_version=self.legacy_version, rest_v03=self.rest_v03)
 
 
+def require_servable(card: bytes) -> None:
+    """Refuse a card that could not be served later. Raises `Refused`."""
+    jsonbytes.check(card)
+    served(card, dict.fromkeys(_HTTP_BINDINGS, "http://relay.invalid"))
+
+
 def served(card: bytes, urls: dict[str, str], *, legacy_version: str = V10, rest_v03: bool = False) -> Served:
     """The card to serve at the relay.
 
@@ -72,7 +79,7 @@ _OWNED = (*_CALLED, *_SECURITY, "preferredTransport", "protocolVersion", "signat
 
 def _folded(name: str) -> str:
     """A key as the most lenient reader sees it: protobuf's JSON takes `supported_interfaces` too."""
-    return name.lower().replace("_", "")
+    return name.casefold().replace("_", "")
 
 
 _REPLACED = frozenset(_folded(name) for name in _OWNED if name != "capabilities")
@@ -94,27 +101,36 @@ def _is_own(fields: dict[str, bytes], urls: dict[str, str]) -> bool:
         return False
     if not found or any(url is None or _normal(url) not in own for url in found):
         return False
-    schemes = jsonbytes.value(fields.get("securitySchemes", b"{}"))
-    return isinstance(schemes, dict) and all(_is_bearer(scheme) for scheme in schemes.values())
+    try:
+        schemes = jsonbytes.members(fields.get("securitySchemes", b"{}"))
+        return all(_is_bearer(jsonbytes.members(scheme)) for scheme in schemes.values())
+    except jsonbytes.Malformed:
+        return False
 
 
 def _called_urls(fields: dict[str, bytes]) -> list[bytes]:
+    """Every URL that a client would call. Raises `Malformed` for an interface that can be read in two ways."""
     found = [fields["url"]] if "url" in fields else []
     for name in ("supportedInterfaces", "additionalInterfaces"):
-        if name in fields:
-            found += [jsonbytes.members(item).get("url", b"null") for item in jsonbytes.elements(fields[name])]
+        for item in jsonbytes.elements(fields.get(name, b"[]")):
+            interface = jsonbytes.members(item)
+            if any(_folded(key) == "url" and key != "url" for key in interface):
+                raise jsonbytes.Malformed(Reason.AMBIGUOUS_FIELD)
+            found.append(interface.get("url", b"null"))
     return found
 
 
-def _is_bearer(scheme: Any) -> bool:
-    if not isinstance(scheme, dict):
+_BEARER_MEMBERS = frozenset({"httpAuthSecurityScheme", "type", "scheme", "description", "bearerFormat"})
+
+
+def _is_bearer(scheme: dict[str, bytes]) -> bool:
+    """Whether a scheme asks for a bearer token and for nothing else, in either version."""
+    v10 = jsonbytes.members(scheme.get("httpAuthSecurityScheme", b"{}"))
+    if not (set(scheme) | set(v10)) <= _BEARER_MEMBERS:
         return False
-    v10 = scheme.get("httpAuthSecurityScheme")
-    if isinstance(v10, dict):
-        return (
-            set(scheme) <= {"httpAuthSecurityScheme", "type", "scheme"} and str(v10.get("scheme")).lower() == "bearer"
-        )
-    return scheme.get("type") == "http" and str(scheme.get("scheme")).lower() == "bearer" and "flows" not in scheme
+    named = [jsonbytes.text(where["scheme"]) for where in (scheme, v10) if "scheme" in where]
+    is_http = jsonbytes.text(scheme.get("type", b'"http"')) == "http"
+    return is_http and bool(named) and all((name or "").lower() == "bearer" for name in named)
 
 
 def _normal(url: str) -> tuple[str, str, str] | None:
@@ -193,15 +209,17 @@ def _capabilities(fields: dict[str, bytes]) -> bytes:
     """The agent's capabilities with the relay's extension added; what the agent said of its security goes there."""
     raw = fields.get("capabilities", b"{}")
     members = jsonbytes.members(raw) if raw[:1] == b"{" else {}
-    said = {name: jsonbytes.value(fields[name]) for name in _SECURITY if name in fields}
-    extension: dict[str, Any] = {
-        "uri": RELAY_EXTENSION,
-        "description": "Reached through a2a-relay; authenticate with a token of the relay.",
-        "required": False,
-    }
+    extension = jsonbytes.dump(
+        {
+            "uri": RELAY_EXTENSION,
+            "description": "Reached through a2a-relay; authenticate with a token of the relay.",
+            "required": False,
+        }
+    )
+    said = {name: fields[name] for name in _SECURITY if name in fields}
     if said:
-        extension["params"] = {"agentSecurity": said}
+        extension = extension[:-1] + b',"params":{"agentSecurity":' + rest.join_members(said) + b"}}"
     listed = members.get("extensions", b"[]")
     others = jsonbytes.elements(listed) if listed[:1] == b"[" else []
-    members["extensions"] = b"[" + b",".join([*others, jsonbytes.dump(extension)]) + b"]"
+    members["extensions"] = b"[" + b",".join([*others, extension]) + b"]"
     return rest.join_members(members)

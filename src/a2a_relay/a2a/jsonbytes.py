@@ -24,7 +24,8 @@ MAX_DEPTH = 100
 """Protobuf's JSON parsers stop at 100 levels; Python's own dies near 1,000."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and content with an unterminated string: linear time on whatever comes.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = b"{}[]"
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 
@@ -45,27 +46,27 @@ def check(data: bytes) -> None:
     _scan(data.decode("latin-1"))
 
 
-def check_text(data: bytes) -> None:
-    """Refuse what no JSON grammar check sees: invalid UTF-8, and nesting beyond `MAX_DEPTH`."""
+def check_text(data: bytes, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse what no JSON grammar check sees: invalid UTF-8, and nesting beyond `max_depth`."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(Reason.INVALID_UTF8) from error
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_too_deep(data):
+    if data.count(b"[") + data.count(b"{") > max_depth and _is_deeper(data, max_depth):
         raise Malformed(Reason.TOO_DEEP)
 
 
-def _is_too_deep(data: bytes) -> bool:
-    """Whether brackets outside strings nest deeper than `MAX_DEPTH`.
+def _is_deeper(data: bytes, levels: int) -> bool:
+    """Whether brackets outside strings nest deeper than `levels`.
 
     Each round removes the innermost level at C speed, so that a mebibyte of
     brackets costs milliseconds and not a Python loop.
     """
     brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
+    for _ in range(levels):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b".").replace(b"{}", b".").translate(None, b".")
     return bool(brackets)
 
 
@@ -160,9 +161,12 @@ def elements(data: bytes) -> list[bytes]:
 
 
 def value(data: bytes) -> Any:
-    """The Python value of a small, already checked document (a card, a frame's envelope)."""
+    """The Python value of a small, already checked document (a card, a frame's envelope).
+
+    Raises `Malformed` also for numbers that Python could not write again.
+    """
     try:
-        return json.loads(data)
+        return json.loads(data, parse_float=_finite, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Malformed(Reason.PARSE_ERROR) from error
 
@@ -198,6 +202,13 @@ def _expect_end(text: str, at: int) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(text)
+    return number
 
 
 # Numbers are never evaluated: they pass as bytes whatever their size, and

@@ -31,7 +31,8 @@ class Spans(NamedTuple):
 
 
 def _fold(key: str) -> str:
-    return key.lower().replace("_", "")
+    # casefold, as Go's decoder folds: it takes U+017F for s and U+212A for k
+    return key.casefold().replace("_", "")
 
 
 class _Level(NamedTuple):
@@ -99,9 +100,11 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
     push_url = None
     if fields.get("configuration", b"null") != b"null":
         configuration = _strict(_CONFIGURATION, fields["configuration"])
-        for name in _PUSH_MEMBERS:
-            if configuration.get(name, b"null") != b"null":
-                push_url = _read_push(Operation.PUSH_SET, _strict(_PUSH, configuration[name]), None).push_url
+        named = [name for name in _PUSH_MEMBERS if configuration.get(name, b"null") != b"null"]
+        if len(named) > 1:
+            raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification configs")
+        for name in named:
+            push_url = _read_push(Operation.PUSH_SET, _strict(_PUSH, configuration[name]), None).push_url
     return Spans(
         _string(message, "taskId"),
         _string(message, "contextId"),
@@ -116,6 +119,8 @@ def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | Non
     """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
     url = _string(fields, "url")
     if fields.get("pushNotificationConfig", b"null") != b"null":
+        if url is not None:
+            raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
         url = _string(_strict(_PUSH, fields["pushNotificationConfig"]), "url")
     task_id = _string(fields, "taskId")
     if task_id is None and operation is not Operation.PUSH_SET:

@@ -64,9 +64,12 @@ class Reader:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that `data` completes. Raises ValueError when one grows beyond the limit."""
-        if self._skip_lf and data[:1] == b"\n":
-            data = data[1:]
-        self._skip_lf = data[-1:] == b"\r" if data else self._skip_lf
+        if self._skip_lf and data:
+            data = data.removeprefix(b"\n")
+            self._skip_lf = False
+        if not data:
+            return
+        self._skip_lf = data.endswith(b"\r")
         *lines, self._tail = _split(self._tail + data)
         for line in lines:
             if line:
@@ -74,19 +77,22 @@ class Reader:
             elif self._lines:
                 yield self._finish()
             else:
-                self._name = ""
-        if self._held + len(self._tail) > self._max_event_bytes:
-            raise ValueError("an event is larger than the limit")
+                self._name, self._held = "", 0
+        self._require_room(len(self._tail))
 
     def _take(self, line: bytes) -> None:
+        self._held += len(line) + 1
+        self._require_room(0)
         field, _, content = line.partition(b":")
-        if content[:1] == b" ":
-            content = content[1:]
+        content = content.removeprefix(b" ")
         if field == b"data":
             self._lines.append(content)
-            self._held += len(content)
         elif field == b"event":
             self._name = content.decode("utf-8", "replace")
+
+    def _require_room(self, more: int) -> None:
+        if self._held + more > self._max_event_bytes:
+            raise ValueError("an event is larger than the limit")
 
     def _finish(self) -> Event:
         found = Event(self._name or "message", b"\n".join(self._lines))

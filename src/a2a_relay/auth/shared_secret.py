@@ -39,7 +39,7 @@ class SharedSecret:
         """The principal of a token. Raises UNAUTHENTICATED."""
         if not credential or len(credential) > _MAX_TOKEN_CHARS:
             raise Refused(Reason.UNAUTHENTICATED, "invalid token")
-        key = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
+        key = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
         known = self._principals.get(key)
         if known is not None:
             if known.expires_at is not None and now > known.expires_at + LEEWAY_SECONDS:

@@ -16,7 +16,7 @@ COLUMNS = {"id": "AGENT", "state": "STATE", "last_seen_at": "LAST SEEN", "name":
 WIDEST = 60
 
 
-@click.command("agents")
+@click.command("agents", short_help="List the agents of a tenant, or forget one.")
 @click.argument("action", type=click.Choice(["list", "forget"]), default="list")
 @click.argument("name", required=False)
 @relay_options

@@ -15,7 +15,7 @@ from a2a_relay.settings import SETTINGS, Setting, load
 MASK = "********"
 
 
-@click.command("config")
+@click.command("config", short_help="Show every setting with its value and origin.")
 @setting_options
 @json_option
 def command(as_json: bool, **flags: Any) -> None:

@@ -21,7 +21,7 @@ DEFAULT_AGENT = "echo"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("connect")
+@click.command("connect", short_help="Make an agent on this machine reachable.")
 @click.option("--upstream", metavar="URL", required=True, help="the agent's own A2A server, as this machine reaches it")
 @click.option("--agent", metavar="NAME", help=f"its name where the token is minted here  [{DEFAULT_AGENT}]")
 @click.option("--card", metavar="FILE|URL", help="its card, where it is not at the well-known place")

@@ -44,9 +44,7 @@ def _tell(_logger: object, _name: str, event: MutableMapping[str, Any]) -> str:
 
 def attached_line(event: Mapping[str, Any]) -> str:
     """Where the agent is reachable now."""
-    urls = event.get("urls") or {}
-    where = urls.get("JSONRPC") or next(iter(urls.values()), event.get("relay"))
-    return one_line(f"{event.get('tenant')}/{event.get('agent')} is attached: {where}")
+    return one_line(f"{event.get('tenant')}/{event.get('agent')} is attached: {event.get('url')}")
 
 
 def line_of(name: str, event: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -15,12 +14,12 @@ from a2a_relay.client.doctor import Finding, Level, Patient, examine
 from a2a_relay.client.terminal import one_line
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Find what is wrong between here, a relay and an agent.")
 @click.argument("agent", required=False)
 @click.option("--no-message", is_flag=True, help="leave out the stream, which sends the agent a short message")
 @relay_options
 @json_option
-def command(agent: str | None, no_message: bool, as_json: bool, **options: Any) -> None:
+def command(agent: str | None, no_message: bool, as_json: bool, **options: Any) -> int:
     """Check the relay, and AGENT if given; each finding is one line, with its mend. Exit code 1 when a check fails."""
     credentials = credentials_of(options)
     target = read_agent(agent, credentials.relay, credentials.tenant) if agent else None
@@ -37,7 +36,7 @@ def command(agent: str | None, no_message: bool, as_json: bool, **options: Any) 
     is_well = all(finding.level is not Level.FAIL for finding in findings)
     if as_json:
         print_json({"ok": is_well, "findings": [finding._asdict() for finding in findings]})
-    sys.exit(0 if is_well else 1)
+    return 0 if is_well else 1
 
 
 def _print_finding(finding: Finding) -> None:

@@ -37,36 +37,40 @@ def command(agent: str, text: str, stream: bool, as_json: bool, **options: Any) 
     with open_http(target.base, token, ca=options["ca"], insecure=options["insecure"]) as http:
         client = AgentClient(http, target.base)
         client.find_interface()
-        if not stream:
-            result = client.send(text)
-            print_json(result) if as_json else _print_text(read_answer(result).text)
-            _require_success(read_answer(result))
-        elif as_json:
+        if stream and as_json:
             print_json({"events": list(client.stream(text))})
-        else:
+        elif stream:
             _require_success(_print_stream(client.stream(text)))
+        else:
+            _print_answer(client.send(text), as_json=as_json)
 
 
-def _print_text(text: str) -> None:
-    print(terminal.lines(text.removesuffix("\n")))
+def _print_answer(result: Any, *, as_json: bool) -> None:
+    answer = read_answer(result)
+    if as_json or answer.kind == "other":
+        print_json(result)
+    else:
+        print(terminal.lines(answer.text.removesuffix("\n")))
+    _require_success(answer)
 
 
 def _print_stream(results: Iterator[Any]) -> Answer:
     """Print text as it comes, pieces of one artifact on one line; the last state that was told."""
     last = Answer("other", "")
     line_is_open = False
-    for result in results:
-        answer = read_answer(result)
-        if answer.state:
-            last = answer
-        if not answer.text:
-            continue
-        if line_is_open and not answer.continues:
-            print()
-        print(terminal.lines(answer.text), end="", flush=True)
-        line_is_open = not answer.text.endswith("\n")
-    if line_is_open:
-        print()
+    try:
+        for result in results:
+            answer = read_answer(result)
+            last = answer if answer.state else last
+            if not answer.text:
+                continue
+            if line_is_open and not answer.continues:
+                print()
+            print(terminal.lines(answer.text), end="", flush=True)
+            line_is_open = not answer.text.endswith("\n")
+    finally:
+        if line_is_open:
+            print(flush=True)
     return last
 
 

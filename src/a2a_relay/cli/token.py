@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import time
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import click
 
 from a2a_relay.cli.options import data_dir_option, json_option, print_json, read_data_dir
+from a2a_relay.client.credentials import user_name
 from a2a_relay.client.tokens import mint
 from a2a_relay.core.address import is_legacy_name
 from a2a_relay.errors import SettingsError
 from a2a_relay.settings import load_only, read_profile, read_secret, resolve_secret, seconds, secret_file
 
 
-@click.command("token")
+@click.command("token", short_help="Mint a token from the shared secret.")
 @click.option("--tenant", metavar="NAME", help="the tenant it is for  ['local' at the local relay]")
 @click.option("--agent", metavar="NAME", help="the agent it may attach as")
 @click.option("--role", type=click.Choice(["agent", "client"]), help="what it may do  [attach, send and read]")
@@ -41,7 +41,7 @@ def command(tenant: str | None, expires: str, jwt_secret_file: str | None, data_
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expires") from error
     if asked["role"] == "client" and not asked["user"]:
-        asked["user"] = getpass.getuser()
+        asked["user"] = user_name()
     now = time.time()
     claims = {name: asked[name] for name in ("agent", "role", "user")}
     token = mint(_secret(jwt_secret_file, data_dir), now, life_seconds, tenant=tenant, **claims)

@@ -15,7 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 from a2a_relay.client.failures import ClientError
 from a2a_relay.settings import is_loopback
 
-_NAME = r"[A-Za-z0-9._~-]{1,128}"
+_NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,128}"
+"""What may be a tenant or an agent in a URL, and no dot segment."""
+
 _PLAIN = re.compile(rf"(?:({_NAME})/)?({_NAME})", re.ASCII)
 _RELAY_PATH = re.compile(rf"/t/({_NAME})/(?:a2a/)?({_NAME})/?", re.ASCII)
 
@@ -34,7 +36,7 @@ def read_agent(text: str, relay: str | None, tenant: str | None) -> Target:
     if "://" in text:
         return _read_url(text)
     plain = _PLAIN.fullmatch(text)
-    if plain is None or "." in (plain[2].strip("."), plain[2]) or not plain[2].strip("."):
+    if plain is None:
         raise ClientError(f"{text!r} names no agent: use NAME, TENANT/NAME or a URL")
     if relay is None:
         raise ClientError("which relay? Give --relay URL, set RELAY_URL, or start one here with `relay serve`")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 _MEMBERS = ("task", "message", "statusUpdate", "artifactUpdate")
 _KINDS = {"task": "task", "message": "message", "status-update": "statusUpdate", "artifact-update": "artifactUpdate"}
 
-FAILED_STATES = frozenset({"failed", "rejected", "canceled", "auth-required"})
+FAILED_STATES = frozenset({"failed", "rejected", "canceled"})
 
 
 class Answer(NamedTuple):

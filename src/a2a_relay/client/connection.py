@@ -58,6 +58,8 @@ def failures_in_words(url: str) -> Iterator[None]:
     except httpx.ConnectTimeout as error:
         raise ClientError(f"{url} cannot be reached: no answer within {CONNECT_SECONDS:g} s") from error
     except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise ClientError(f"{url} is not trusted: give --ca FILE for a private certificate ({error})") from error
         raise ClientError(f"{url} cannot be reached: {error}") from error
     except httpx.TimeoutException as error:
         raise ClientError(f"{url} did not answer in time") from error

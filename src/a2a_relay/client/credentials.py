@@ -80,14 +80,14 @@ class Credentials:
         secret = self.secret
         if secret is None or tenant is None or self.relay is None:
             return None
-        return tokens.mint(secret, now, CALL_TOKEN_SECONDS, tenant=tenant, role=role, user=_user())
+        return tokens.mint(secret, now, CALL_TOKEN_SECONDS, tenant=tenant, role=role, user=user_name())
 
     @cached_property
     def secret(self) -> str | None:
         """The secret that the relay in use takes tokens of, where this machine knows it. Raises SettingsError."""
         for variable in SECRET_VARIABLES:
-            if self.environ.get(variable):
-                return self.environ[variable]
+            if self.environ.get(variable, "").strip():
+                return self.environ[variable].strip()  # as the relay reads it
         if self.profile and self.profile.secret_file and self._is_local():
             return read_secret(self.profile.secret_file)
         return None
@@ -109,7 +109,7 @@ class Credentials:
         return self.profile is not None and self.relay is not None and is_same_origin(self.relay, self.profile.relay)
 
 
-def _user() -> str:
+def user_name() -> str:
     """The person at the keyboard, as the sender of minted tokens."""
     try:
         return getpass.getuser()

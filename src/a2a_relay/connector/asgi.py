@@ -14,7 +14,7 @@ import httpx
 import structlog
 
 from a2a_relay.connector.cards import CardSource
-from a2a_relay.connector.refused import ConnectorRefused
+from a2a_relay.connector.refused import ConnectorRefused, place_of
 from a2a_relay.connector.upstream_http import HttpUpstream
 
 Message = MutableMapping[str, Any]
@@ -104,7 +104,7 @@ class _Exchange(httpx.AsyncByteStream):
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 the app is foreign code: its failure is its answer
             if not self._gone.is_set():
-                _LOG.warning("app_failed", error=type(error).__name__)
+                _LOG.warning("app_failed", error=place_of(error))
         finally:
             self.started.set()
         if not self._gone.is_set():

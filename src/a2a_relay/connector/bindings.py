@@ -10,6 +10,9 @@ from a2a_relay.connector.upstream import CallFailed, checked, failed
 from a2a_relay.errors import Reason, Refused
 
 _NULL = b"null"
+_RESPONSE_LEVELS = 1
+"""What a JSON-RPC response puts around its result, which may be as deep as any body."""
+_MEMBERS = frozenset({"result", "error", "jsonrpc"})
 _ERROR_EVENT = "error"
 _STREAM_FAILED_STATUS = 500
 
@@ -34,12 +37,12 @@ class JsonRpc:
 
     def answer(self, http_status: int, body: bytes) -> Answer:
         fields = _members(body)
-        if fields is None or not fields.keys() & {"result", "error"}:
+        if fields is None or not fields.keys() & _MEMBERS:
             raise _not_an_answer(http_status, body)
         return Answer(_result(fields))
 
     def event(self, event: Event) -> bytes:
-        fields = _members(checked(event.data))
+        fields = _members(event.data)
         if fields is None:
             raise failed(Reason.INVALID_AGENT_RESPONSE)
         if event.name == _ERROR_EVENT and "error" not in fields:
@@ -79,19 +82,20 @@ REST_V03 = RestV03()
 
 def _members(body: bytes) -> dict[str, bytes] | None:
     try:
-        jsonbytes.check(body)
+        jsonbytes.check_text(body, jsonbytes.MAX_DEPTH + _RESPONSE_LEVELS)
         return jsonbytes.members(body)
     except Refused:
         return None
 
 
 def _result(fields: dict[str, bytes]) -> bytes:
+    """The result of a response. One without any member is null: so the SDK's 0.3 server says that a config is gone."""
     error = fields.get("error", _NULL)
     if error != _NULL:
         raise CallFailed(_error(error))
-    if "result" not in fields:
+    if "result" not in fields and not fields.keys() >= {"jsonrpc", "id"}:
         raise failed(Reason.INVALID_AGENT_RESPONSE)
-    return fields["result"]
+    return checked(fields.get("result", _NULL))
 
 
 def _error(error: bytes) -> bytes:

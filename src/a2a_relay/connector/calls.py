@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from a2a_relay.connector.refused import place_of
 from a2a_relay.connector.upstream import CallFailed, Upstream, UpstreamDown, error_object, failed, too_large
 from a2a_relay.errors import Reason
 from a2a_relay.wire import agent_side
@@ -41,9 +42,6 @@ class Calls:
         self._max_frame = max_frame
         self._when_down = when_down
         self._running: dict[str, tuple[asyncio.Task[None], _Output]] = {}
-
-    def __len__(self) -> int:
-        return len(self._running)
 
     def start(self, request: IncomingRequest) -> None:
         """Begin a call. An id that is already in use is a call already begun."""
@@ -82,7 +80,7 @@ class Calls:
         except TimeoutError:
             await output.fail(failed(Reason.AGENT_TIMEOUT).error)
         except Exception as error:  # noqa: BLE001 one call's fault must not cost the link (a task group ends with its first)
-            _LOG.error("call_failed", method=request.method, error=type(error).__name__, exc_info=True)
+            _LOG.error("call_failed", method=request.method, error=place_of(error))
             await output.fail(error_object(_INTERNAL_CODE, "the connector has failed", str(Reason.INTERNAL)))
 
 

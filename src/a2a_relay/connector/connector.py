@@ -29,7 +29,7 @@ from a2a_relay.connector.reconnect import (
     Waits,
     judge,
 )
-from a2a_relay.connector.refused import ConnectorRefused
+from a2a_relay.connector.refused import ConnectorRefused, one_line
 from a2a_relay.connector.tokens import TokenSource, TokenUnavailable
 from a2a_relay.connector.upstream import Upstream
 from a2a_relay.connector.upstream_http import HttpUpstream
@@ -54,6 +54,7 @@ class Connector:
 
     `serve` runs until it is cancelled or `stop` is called, and raises `ConnectorRefused` when retrying cannot help.
     `async with Connector(...) as connector: await connector.start(app=app)` serves while the block runs.
+    One connector serves once.
     """
 
     def __init__(
@@ -220,6 +221,7 @@ class Connector:
                     return ConnectorRefused(message, exit_code)
                 case RetryNow():
                     was_retried = True
+                    _LOG.info("token_read_again", reason=end.message)
                 case RetryAfter(seconds):
                     await self._pause(end, seconds)
                 case BackOff():
@@ -249,9 +251,8 @@ class Connector:
     def _announce(self, welcome: AuthOk) -> None:
         if self._door is not None:
             self._door.follow(welcome)
-        _LOG.info(
-            "attached", agent=welcome.agent, tenant=welcome.tenant, relay=self._relay.http, urls=welcome.public_urls
-        )
+        url = welcome.public_urls.get("JSONRPC") or self._relay.http
+        _LOG.info("attached", agent=one_line(welcome.agent), tenant=one_line(welcome.tenant), url=one_line(url))
 
     async def _publish(self) -> None:
         """Tell the relay what it does not know yet: a new card first, then the state."""

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from a2a_relay.a2a import jsonbytes
+from a2a_relay.connector.refused import place_of
 from a2a_relay.connector.upstream import CallFailed, Output, checked, error_object
 from a2a_relay.wire.agent_side import IncomingRequest
 
@@ -77,7 +78,7 @@ class HandlerUpstream:
         except CallFailed:
             raise
         except Exception as error:
-            _LOG.warning("handler_failed", method=request.method, error=type(error).__name__, exc_info=True)
+            _LOG.warning("handler_failed", method=request.method, error=place_of(error))
             raise CallFailed(error_object(_INTERNAL_CODE, "the agent has failed", "HANDLER_FAILED")) from error
 
 

@@ -36,7 +36,9 @@ def rewrite(card: bytes, origins: frozenset[str], below: str, door: str) -> byte
                 if isinstance(entry, dict) and (moved := _moved(entry.get("url"), origins, below, door)) is not None
             ]
     if "url" in document:
-        document["url"] = _moved(document["url"], origins, below, door) or ""
+        moved = _moved(document.pop("url"), origins, below, door)
+        if moved is not None:
+            document["url"] = moved
     return jsonbytes.dump(document)
 
 

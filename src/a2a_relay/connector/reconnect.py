@@ -11,6 +11,7 @@ from a2a_relay.wire import close_codes
 _BASE_SECONDS = 0.5
 _CAP_SECONDS = 30.0
 _MAX_DOUBLINGS = 10
+_MAX_HINT_SECONDS = 300.0
 LIVED_SECONDS = 10.0
 """A link that was attached for this long was a good one: the next wait starts small again."""
 
@@ -100,7 +101,7 @@ def judge(end: LinkEnd, credential: Credential, *, was_attached: bool) -> Verdic
 
 def _obey(end: LinkEnd) -> Verdict:
     if end.reconnect_after_ms is not None:
-        return RetryAfter(end.reconnect_after_ms / 1000)
+        return RetryAfter(min(end.reconnect_after_ms / 1000, _MAX_HINT_SECONDS))
     if "replaced" in end.message:
         return GiveUp(f"another connector has attached as this agent ({end.message})", EXIT_REPLACED)
     return GiveUp(f"the relay has sent this agent away for good: {end.message or 'no reason given'}")

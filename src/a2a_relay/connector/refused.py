@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from a2a_relay.errors import RelayError
 
 EXIT_REFUSED = 2
@@ -16,6 +18,13 @@ class ConnectorRefused(RelayError):
         self.message = one_line(message)
         self.exit_code = exit_code
         super().__init__(self.message)
+
+
+def place_of(error: BaseException) -> str:
+    """Where foreign code has failed, for the log: type, file and line, and nothing of what it worked on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return one_line(f"{type(error).__name__}{where}")
 
 
 def one_line(text: str) -> str:

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import jwt
 
+from a2a_relay.connector.refused import ConnectorRefused, place_of
+
 _MAX_TOKEN_BYTES = 16 * 1024
 _COMMAND_SECONDS = 10.0
 _MINTED_LIFE_SECONDS = 12 * 3600
@@ -70,7 +72,7 @@ class TokenCommand:
     can_change = True
 
     def __init__(self, command: str | Sequence[str], timeout_seconds: float = _COMMAND_SECONDS) -> None:
-        self._arguments = shlex.split(command, posix=os.name != "nt") if isinstance(command, str) else list(command)
+        self._arguments = _split(command) if isinstance(command, str) else list(command)
         self._timeout_seconds = timeout_seconds
 
     async def read(self) -> str:
@@ -107,8 +109,11 @@ class TokenCallable:
         self._function = function
 
     async def read(self) -> str:
-        found = self._function()
-        token = await found if inspect.isawaitable(found) else found
+        try:
+            found = self._function()
+            token = await found if inspect.isawaitable(found) else found
+        except Exception as error:
+            raise TokenUnavailable(f"the token function has failed: {place_of(error)}") from error
         return _clean(token.encode(), "the token function")
 
 
@@ -153,6 +158,16 @@ def is_expired(token: str, now: float) -> bool:
     except jwt.InvalidTokenError:
         return False
     return isinstance(expires_at, int | float) and now >= expires_at
+
+
+def _split(command: str) -> list[str]:
+    """Arguments of one line. On Windows a backslash is part of a path, and quotes only hold words together."""
+    if os.name == "nt":
+        return [argument.strip('"') for argument in shlex.split(command, posix=False)]
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ConnectorRefused(f"the token command cannot be read: {error}") from error
 
 
 def _clean(data: bytes, what: str) -> str:

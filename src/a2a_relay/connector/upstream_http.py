@@ -131,7 +131,7 @@ class HttpUpstream:
         found = self._interfaces
         if request.rest is not None:
             return _rest(found.rest_v03, rest_paths.render_v03(request.rest, request.params), bindings.REST_V03)
-        name = request.method if request.stream else _unary_name(request.method)
+        name = _upstream_name(request)
         row, is_v10 = BY_NAME.get(name), methods.speaks_v10(name)
         own_rpc = found.rpc_v10 if is_v10 else found.rpc_v03
         # A relay that stamps nothing is relay-go, whose 0.3 names may carry 1.0 bodies.
@@ -196,13 +196,15 @@ def _rest(base: str | None, call: rest_paths.RestCall, binding: Binding) -> _Exc
     return _Exchange(call.verb, target, call.body, binding)
 
 
-def _unary_name(name: str) -> str:
+def _upstream_name(request: IncomingRequest) -> str:
+    """The method as an A2A server knows it; it differs only for what relay-go calls otherwise."""
+    name = request.method
     row = BY_NAME.get(name)
-    operation = _UNARY_OF.get(row.operation) if row is not None else None
-    if operation is None:
+    if row is None:
         return name
-    unary = BY_OPERATION[operation]
-    return unary.v10 if methods.speaks_v10(name) else unary.v03
+    if not request.stream and row.operation in _UNARY_OF:
+        row = BY_OPERATION[_UNARY_OF[row.operation]]
+    return row.v10 if methods.speaks_v10(name) else row.v03 or row.v10
 
 
 def _split(url: str) -> tuple[str, str]:

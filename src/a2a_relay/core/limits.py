@@ -8,6 +8,9 @@ from a2a_relay.core.call import Call
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
 
+UNAUTHENTICATED_GRACE_SECONDS = 5.0
+"""Links younger than this do not count as idle strangers: 10,000 agents may come back at once (decision 31)."""
+
 FRAME_OVERHEAD_BYTES = 64 * 1024
 """What a frame may be larger than the body that it carries (decision 23)."""
 
@@ -27,6 +30,10 @@ class Limits:
     stream_buffer_events: int = 1024
     stream_buffer_bytes: int = 4 * 1024 * 1024
     link_backlog_bytes: int = 16 * 1024 * 1024
+    bodies_in_flight_bytes: int = 512 * 1024 * 1024
+    """Request bodies held by this process; one tenant may hold half of it."""
+    unauthenticated_per_address: int = 200
+    """Links of one address that have not authenticated after `UNAUTHENTICATED_GRACE_SECONDS`."""
     auth_timeout_seconds: float = 30
     request_timeout_seconds: float = 600
     session_limit_seconds: float = 0
@@ -43,6 +50,32 @@ class Limits:
         if asked is not None:
             return min(asked, self.max_frame)
         return self.max_frame if is_native else min(self.older_dialect_max_frame, self.max_frame)
+
+
+class BodyBudget:
+    """Counts the request bodies in flight, in bytes, for the process and for each tenant."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._by_tenant: dict[str, int] = {}
+
+    def take(self, tenant: str, size: int) -> None:
+        """Hold `size` bytes for a tenant. Raises RELAY_BUSY when they do not fit."""
+        tenant_held = self._by_tenant.get(tenant, 0) + size
+        if self._held + size > self._limit or tenant_held > self._limit // 2:
+            raise Refused(Reason.RELAY_BUSY)
+        self._held += size
+        self._by_tenant[tenant] = tenant_held
+
+    def give_back(self, tenant: str, size: int) -> None:
+        """Let `size` bytes of a tenant go."""
+        self._held -= size
+        left = self._by_tenant[tenant] - size
+        if left:
+            self._by_tenant[tenant] = left
+        else:
+            del self._by_tenant[tenant]
 
 
 def require_room(session: Session, call: Call, limits: Limits) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address literal is of this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def from_host(host: str, scheme: str) -> str | None:

@@ -6,6 +6,7 @@ for what an agent sends: a bad frame is counted and the link lives on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from a2a_relay.core.exchange import Exchange
@@ -58,7 +59,8 @@ class AgentLink:
         self.base_url = base_url
         self.session: Session | None = None
         self.is_closed = False
-        self._auth_timer = node.clock.call_later(node.limits.auth_timeout_seconds, self._auth_timed_out)
+        self.opened_at = node.clock.monotonic()
+        self._timer = node.clock.call_later(node.limits.auth_timeout_seconds, self._auth_timed_out)
 
     @property
     def peer(self) -> str:
@@ -95,25 +97,30 @@ class AgentLink:
         if self.is_closed:
             return
         self.is_closed = True
-        self._auth_timer.cancel()
+        self._timer.cancel()
         if self.session is not None:
             self._node.detach(self, self.session, code)
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back once, unless the link is closed before: first for the handshake, then for its length of life."""
+        self._timer.cancel()
+        self._timer = self._node.clock.call_later(seconds, callback)
 
     # the handshake
 
     def _authenticate(self, frame: bytes) -> None:
-        event = RELAY_GO.read(frame)
         if len(frame) > self._node.limits.max_first_frame:
             return self._refuse(None, Refused(Reason.TOO_LARGE, "the auth frame is too large"))
+        event = RELAY_GO.read(frame)
         if isinstance(event, Unreadable):
             return self._refuse(None, Refused(Reason.INVALID_REQUEST, "auth required"))
         if not isinstance(event, Auth):
             return self._refuse(None, Refused(Reason.INVALID_REQUEST, "expected auth message"))
+        self._timer.cancel()
         try:
             self.session = self._node.attach(self, event)
         except Refused as refused:
             return self._refuse(event, refused)
-        self._auth_timer.cancel()
         return None
 
     def _refuse(self, auth: Auth | None, refused: Refused) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a import agent_card
 from a2a_relay.core.address import Address
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
@@ -40,8 +40,7 @@ class Agents:
         if len(card) > self._limits.max_card:
             raise Refused(Reason.TOO_LARGE, f"the agent card is larger than {self._limits.max_card} bytes")
         try:
-            jsonbytes.check(card)
-            jsonbytes.members(card)
+            agent_card.require_servable(card)
         except Refused as refused:
             raise Refused(Reason.INVALID_PARAMS, f"the agent card: {refused.message}") from refused
 

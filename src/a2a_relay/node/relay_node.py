@@ -21,6 +21,7 @@ from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Principal
+from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.router import Refuse, route
 from a2a_relay.core.session import Session
 from a2a_relay.core.urls import agent_urls
@@ -135,8 +136,21 @@ class RelayNode:
     def open_link(self, transport: LinkTransport, base_url: str) -> AgentLink:
         """A new, unauthenticated link. `base_url` is the relay's public URL as this agent is told it."""
         link = AgentLink(self, transport, base_url)
-        self._unauthenticated.add(link)
+        if self._is_crowded(transport.peer):
+            self.observer.link_refused(Reason.RATE_LIMITED, "too many unauthenticated links", transport.peer)
+            link.close(close_codes.RATE_LIMITED)
+        else:
+            self._unauthenticated.add(link)
         return link
+
+    def _is_crowded(self, peer: str) -> bool:
+        """Whether an address holds its fill of links that never authenticated (decision 31)."""
+        host = peer.rpartition(":")[0]
+        if len(self._unauthenticated) < self.limits.unauthenticated_per_address or is_loopback(host):
+            return False
+        before = self.clock.monotonic() - core_limits.UNAUTHENTICATED_GRACE_SECONDS
+        idle = sum(link.opened_at < before and link.peer.rpartition(":")[0] == host for link in self._unauthenticated)
+        return idle >= self.limits.unauthenticated_per_address
 
     def attach(self, link: AgentLink, auth: Auth) -> Session:
         """Authenticate and register an agent, and welcome it. Raises `Refused`."""
@@ -155,7 +169,7 @@ class RelayNode:
         if replaced is not None:
             self._replace(replaced)
         if self.limits.session_limit_seconds:
-            self.clock.call_later(self.limits.session_limit_seconds, partial(self._end_of_life, link))
+            link.after(self.limits.session_limit_seconds, partial(self._end_of_life, link))
         return session
 
     def _end_of_life(self, link: AgentLink) -> None:
@@ -163,7 +177,7 @@ class RelayNode:
         if link.is_closed or link.session is None:
             return
         link.send(link.session.dialect.goaway("session limit", 0))
-        self.clock.call_later(self.limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
+        link.after(self.limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
 
     def _new_session(self, principal: Principal, address: Address, auth: Auth) -> Session:
         dialect = choose(auth)

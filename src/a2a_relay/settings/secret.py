@@ -1,9 +1,11 @@
-"""The secret that signs tokens, and files that only their owner may read."""
+"""What must be secret: what signs tokens, the certificate's key, and files that only their owner may read."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from a2a_relay.errors import SettingsError
@@ -46,6 +48,17 @@ def read_secret(path: Path) -> str:
     return _require_long(text, f"the secret in {path}")
 
 
+def require_certificate(settings: Settings) -> None:
+    """Check that the certificate and its key can be used, before anything is started. Raises SettingsError."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        # An encrypted key would be asked for at the terminal otherwise.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise SettingsError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key}: {error}") from error
+
+
 def _require_long(secret: str, what: str) -> str:
     found = len(secret.encode("utf-8", "surrogateescape"))
     if found < MIN_SECRET_BYTES:
@@ -63,13 +76,17 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
-        if replace or os.name == "nt":
-            draft.replace(path)
-        else:
-            os.link(draft, path)
-    except FileExistsError:
-        pass
+        _put(draft, path, replace=replace)
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _put(draft: Path, path: Path, *, replace: bool) -> None:
+    if replace or os.name == "nt":
+        draft.replace(path)
+        return
+    with suppress(FileExistsError):
+        os.link(draft, path)

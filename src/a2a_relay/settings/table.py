@@ -84,7 +84,11 @@ class Settings:
         default_text="sqlite:///<data_dir>/relay.db",
     )
     public_url: str = _row(
-        Kind.URL, "", "the URL under which others reach the relay; on loopback the bound address", "relay", in_help=True
+        Kind.URL,
+        "",
+        "the URL under which others reach the relay (else the bound address on loopback, the Host header beyond)",
+        "relay",
+        in_help=True,
     )
     root_agent: str = _row(Kind.ADDRESS, "", "the agent served at / (else the caller's only agent)", "relay")
     tenants: str = _row(Kind.CHOICE, "open", "who may be a tenant: whoever holds a token", "relay", choices=("open",))
@@ -98,7 +102,7 @@ class Settings:
         Kind.TEXT,
         "auto",
         "push notification targets clients may give agents: any, public, a list of hosts, or auto"
-        " (any on loopback, public beyond)",
+        " (any, while tenants are open)",
         "relay",
     )
 
@@ -146,6 +150,8 @@ class Settings:
     stream_buffer_events: int = _count(1024, "events that wait for one slow reader")
     stream_buffer_bytes: int = _bytes(4 * MIB, "bytes that wait for one slow reader")
     link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
+    bodies_in_flight_bytes: int = _bytes(512 * MIB, "request bodies held at once; one tenant may hold half of it")
+    unauthenticated_per_address: int = _count(200, "links of one address that have not authenticated after 5 s")
 
     header_timeout: float = _seconds(10, "for the whole head of a request", minimum=0.1)
     body_timeout: float = _seconds(60, "for the next piece of a request's body", minimum=0.1)

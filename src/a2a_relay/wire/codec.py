@@ -15,12 +15,15 @@ _ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
 _SERVICE_NAME = re.compile(r"(?:x-)?a2a-[a-z0-9-]{1,60}", re.ASCII)
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
 
+_FRAME_LEVELS = 4
+"""Levels that a frame puts around a body: itself, its payload, openclaw's request, and one to spare."""
+
 Fields = Mapping[str, bytes]
 
 
 def read(frame: bytes) -> tuple[str, dict[str, bytes]]:
     """The type of a frame and its other top-level members as bytes. Raises `Malformed`."""
-    jsonbytes.check_text(frame)
+    jsonbytes.check_text(frame, jsonbytes.MAX_DEPTH + _FRAME_LEVELS)
     fields = jsonbytes.members(frame)
     kind = jsonbytes.text(fields.pop("type", None))
     if kind is None:

@@ -13,6 +13,7 @@ from a2a_relay.core import access
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
+from a2a_relay.core.limits import BodyBudget
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.core.target import Route, Surface
@@ -46,6 +47,7 @@ class Calls:
         self._node = node
         self._exposure = exposure
         self._rules = rules
+        self._bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
 
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> tuple[Sent, str]:
         """Answer one call; what was sent, and the method's name for the log."""
@@ -58,7 +60,11 @@ class Calls:
             body = await request.body(self._node.limits.max_body, self._rules.body_timeout_seconds)
             read = self._read(request, route, address, principal, body)
             binding, method = read.binding, read.call.method
-            sent = await self._relay(request, read, responder)
+            self._bodies.take(principal.tenant, len(body))
+            try:
+                sent = await self._relay(request, read, responder)
+            finally:
+                self._bodies.give_back(principal.tenant, len(body))
         except Refused as refused:
             if refused.reason is Reason.CLIENT_GONE:
                 return Sent(0, refused), method

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import a2a_relay
-from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a import jsonbytes, rest
 from a2a_relay.core import access
 from a2a_relay.core.address import Address
 from a2a_relay.core.principal import Principal, Role
@@ -90,7 +90,7 @@ class Information:
                 return self._info(request)
             case Surface.DIRECTORY:
                 listed = self._listed(request, self._node.authenticate(request.credential))
-                return json_answer({"agents": listed, "count": len(listed)})
+                return Answer(200, b'{"agents":%b,"count":%d}' % (_array(listed), len(listed)))
             case Surface.TENANT_DIRECTORY:
                 return self._tenant_directory(request, route)
             case Surface.DIRECTORY_ENTRY:
@@ -134,14 +134,15 @@ class Information:
         }
         if "authorization" in request.headers:
             principal = self._node.authenticate(request.credential)
-            document["tenant"] = principal.tenant
-            document["agents"] = self._listed(request, principal)
+            listed = self._listed(request, principal)
+            tail = b',"tenant":%b,"agents":%b}' % (jsonbytes.dump(principal.tenant), _array(listed))
+            return Answer(200, jsonbytes.dump(document)[:-1] + tail)
         return json_answer(document)
 
     def _tenant_directory(self, request: HttpRequest, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential)
         access.require_tenant(principal, route.agent.tenant)
-        return json_answer(self._listed(request, principal))
+        return Answer(200, _array(self._listed(request, principal)))
 
     def _forget(self, request: HttpRequest, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential)
@@ -157,7 +158,7 @@ class Information:
         access.require_tenant(principal, route.agent.tenant)
         raise Refused(Reason.TASK_NOT_FOUND)
 
-    def _listed(self, request: HttpRequest, principal: Principal) -> list[dict[str, Any]]:
+    def _listed(self, request: HttpRequest, principal: Principal) -> list[bytes]:
         base_url = self._base_url(request)
         return [_entry(view, base_url) for view in self._node.agents.of_tenant(principal.tenant)]
 
@@ -194,24 +195,24 @@ class Information:
         return self._exposure.base_url(request.headers, request.scheme, request.client)
 
 
-def _entry(view: AgentView, base_url: str) -> dict[str, Any]:
-    """One agent in a list: relay-go's members, then its state (decision 26)."""
+def _array(items: list[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+def _entry(view: AgentView, base_url: str) -> bytes:
+    """One agent in a list, as JSON bytes: relay-go's members, then its state (decision 26)."""
     address = view.record.address
     url = agent_urls(base_url, address)["JSONRPC"]
-    entry: dict[str, Any] = {"id": address.agent, "state": view.state}
+    entry: dict[str, bytes] = {"id": jsonbytes.dump(address.agent), "state": jsonbytes.dump(view.state)}
     if view.attached_at is not None:
-        entry["connected_at"] = _instant(view.attached_at)
-    entry["last_seen_at"] = _instant(view.record.last_seen_at)
+        entry["connected_at"] = jsonbytes.dump(_instant(view.attached_at))
+    entry["last_seen_at"] = jsonbytes.dump(_instant(view.record.last_seen_at))
     if view.record.agent_card is not None:
         fields = jsonbytes.members(view.record.agent_card)
-        for name in ("name", "description"):
-            entry[name] = jsonbytes.text(fields.get(name)) or ""
-        for name in ("skills", "capabilities"):
-            if name in fields:
-                entry[name] = jsonbytes.value(fields[name])
-        entry["cardUrl"] = f"{url}.well-known/agent-card.json"
-    entry["url"] = url
-    return entry
+        entry |= {name: fields[name] for name in ("name", "description", "skills", "capabilities") if name in fields}
+        entry["cardUrl"] = jsonbytes.dump(f"{url}.well-known/agent-card.json")
+    entry["url"] = jsonbytes.dump(url)
+    return rest.join_members(entry)
 
 
 def _instant(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from a2a_relay.a2a import jsonrpc
@@ -105,11 +105,15 @@ class RelayHttpProtocol(HttpToolsProtocol):
             self._refuse(Refused(Reason.REQUEST_TIMEOUT))
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer a request whose head is not acceptable, and close."""
+        """Answer a request that is not acceptable, and close; behind an answer that is still due, only close."""
         if self._refused is not None or self.transport.is_closing():
             return
         self._refused = refused
         self._stop_head_timer()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
+            cycle.keep_alive = False
+            return
         body = jsonrpc.error_response(b"null", jsonrpc.refusal(refused))
         status = refused.ruling.http_status
         self.transport.write(

@@ -1,0 +1,53 @@
+"""An observer that remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from a2a_relay.core.session import Session
+from a2a_relay.errors import Reason
+from a2a_relay.ports.observer import CallReport
+from a2a_relay.wire.close_codes import CloseCode
+
+
+@dataclass
+class RecordingObserver:
+    """Implements `ports.observer.Observer`: one list for each thing that is told."""
+
+    calls: list[CallReport] = field(default_factory=list)
+    attached: list[tuple[Session, bool]] = field(default_factory=list)
+    """Sessions, and whether each replaced one."""
+    closed: list[tuple[Session, CloseCode | None]] = field(default_factory=list)
+    refused_links: list[tuple[Reason, str, str]] = field(default_factory=list)
+    """Reason, message and peer."""
+    refused_frames: list[tuple[Session, str]] = field(default_factory=list)
+    notices: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    @property
+    def refused_frame_reasons(self) -> list[str]:
+        """Why frames were refused, in order."""
+        return [reason for _, reason in self.refused_frames]
+
+    def call_finished(self, report: CallReport) -> None:
+        """Keep the report."""
+        self.calls.append(report)
+
+    def session_attached(self, session: Session, *, replaced: bool) -> None:
+        """Keep the session."""
+        self.attached.append((session, replaced))
+
+    def session_closed(self, session: Session, code: CloseCode | None) -> None:
+        """Keep the session and its code."""
+        self.closed.append((session, code))
+
+    def link_refused(self, reason: Reason, message: str, peer: str) -> None:
+        """Keep the refusal."""
+        self.refused_links.append((reason, message, peer))
+
+    def frame_refused(self, session: Session, reason: str) -> None:
+        """Keep the refusal."""
+        self.refused_frames.append((session, reason))
+
+    def notice(self, event: str, **facts: object) -> None:
+        """Keep the notice."""
+        self.notices.append((event, facts))

@@ -1,0 +1,75 @@
+"""What makes two records of one dialogue the same: ids, instants and addresses that differ by nature are named alike."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:Z|[+-]\d\d:\d\d)")
+
+
+class _Names:
+    """Numbers ids in the order in which they first appear."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._seen: dict[str, str] = {}
+
+    def _name(self, found: re.Match[str]) -> str:
+        return self._seen.setdefault(found[0], f"<id {len(self._seen) + 1}>")
+
+    def of(self, text: str) -> str:
+        """The text with everything replaced that is this run's alone."""
+        text = text.replace(self._base_url, "<base>")
+        return _UUID.sub(self._name, _INSTANT.sub("<instant>", text))
+
+
+def comparable(record: Any, base_url: str) -> Any:
+    """A JSON value in which only what should be equal on both ways is left.
+
+    `base_url` is the address at which the agent was reached.
+    """
+    return _walk(record, _Names(base_url))
+
+
+def _walk(value: Any, names: _Names) -> Any:
+    if isinstance(value, dict):
+        return {names.of(key): _walk(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_walk(item, names) for item in value]
+    return names.of(value) if isinstance(value, str) else value
+
+
+RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
+
+
+def without_relay_additions(card: dict[str, Any]) -> dict[str, Any]:
+    """A card as it was before the relay added its security scheme and its extension; raises when it has not."""
+    capabilities = dict(card["capabilities"])
+    extensions = capabilities.pop("extensions")
+    assert [extension["uri"] for extension in extensions] == [RELAY_EXTENSION], extensions
+    assert card["securitySchemes"].keys() == {"relay"}, card["securitySchemes"]
+    additions = {"securitySchemes", "securityRequirements", "security"}
+    return {name: value for name, value in card.items() if name not in additions} | {"capabilities": capabilities}
+
+
+_BROKEN_OFF = "Network communication error: peer closed connection"
+
+
+def forgiving_crashes(direct: Any, relayed: Any) -> tuple[Any, Any]:
+    """Both records, where the agent broke off a stream without a word reduced to: there was an error.
+
+    a2a-sdk does so for errors of 0.3 streams over HTTP+JSON. Through the relay the client must get an error there,
+    too, and may get a better one.
+    """
+    if isinstance(direct, dict) and isinstance(relayed, dict):
+        message = direct.get("message")
+        if isinstance(message, str) and message.startswith(_BROKEN_OFF):
+            return {"type": direct["type"]}, {"type": relayed.get("type")}
+        pairs = {name: forgiving_crashes(direct[name], relayed[name]) for name in direct if name in relayed}
+        return tuple(one | {name: pair[side] for name, pair in pairs.items()} for side, one in enumerate((direct, relayed)))
+    if isinstance(direct, list) and isinstance(relayed, list) and len(direct) == len(relayed):
+        both = [forgiving_crashes(*pair) for pair in zip(direct, relayed, strict=True)]
+        return [pair[0] for pair in both], [pair[1] for pair in both]
+    return direct, relayed

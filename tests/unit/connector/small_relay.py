@@ -1,0 +1,81 @@
+"""A relay of a few lines: what it says is up to the test, the WebSocket is real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+WELCOME = {
+    "type": "auth_ok",
+    "agent_id": "echo",
+    "tenant": "acme",
+    "protocol": "a2a-relay/1",
+    "session": "s-1",
+    "max_frame": 65536,
+}
+OLD_WELCOME = {"type": "auth_ok", "agent_id": "echo", "tenant": "acme"}
+
+Frame = dict[str, Any]
+
+
+class Link:
+    """The relay's end of one link, after the auth frame was read."""
+
+    def __init__(self, connection: ServerConnection, auth: Frame) -> None:
+        self.connection = connection
+        self.auth = auth
+
+    async def say(self, frame: Frame) -> None:
+        await self.connection.send(json.dumps(frame))
+
+    async def hear(self) -> Frame:
+        async with asyncio.timeout(10):
+            found: Frame = json.loads(await self.connection.recv())
+            return found
+
+    async def ask(self, id: str, method: str = "SendMessage", params: Any = None, **more: Any) -> None:
+        payload = {"id": id, "method": method, "params": params or {}, "timeout_ms": 5000, **more}
+        await self.say({"type": "a2a.request", "payload": payload})
+
+
+Script = Callable[[Link], Awaitable[None]]
+
+
+@asynccontextmanager
+async def relay(*scripts: Script) -> AsyncIterator[str]:
+    """A relay whose first link runs the first script, and so on; the last script serves all that follow."""
+    count = 0
+
+    async def on_link(connection: ServerConnection) -> None:
+        nonlocal count
+        script = scripts[min(count, len(scripts) - 1)]
+        count += 1
+        try:
+            await script(Link(connection, json.loads(await connection.recv())))
+        except ConnectionClosed:
+            return
+
+    async with serve(on_link, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def refusing(message: str, code: int) -> Script:
+    """A relay that refuses whoever comes."""
+
+    async def script(link: Link) -> None:
+        await link.say({"type": "error", "message": message})
+        await link.connection.close(code, message)
+
+    return script
+
+
+async def welcoming(link: Link) -> None:
+    """A relay that takes the link and waits for its end."""
+    await link.say(WELCOME)
+    await link.connection.wait_closed()
