@@ -24,5 +24,4 @@ def make_app() -> RelayApp:
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
-    # Frames are as large as bodies may be, and some more; uvicorn's default would cut a link above 16 MiB.
     uvicorn.run(make_app(), host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")

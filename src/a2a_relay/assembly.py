@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import structlog
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.address import Address
 from a2a_relay.core.limits import Limits
-from a2a_relay.core.push_targets import ANY, PushTargets
+from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.calls import CallRules, Calls
@@ -22,7 +23,7 @@ from a2a_relay.fronts.http.responding import Pace
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.directory import Directory
-from a2a_relay.settings import Settings, resolve_secret, write_profile
+from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.telemetry import logs
 
 
@@ -74,7 +75,7 @@ def build_node(settings: Settings, directory: Directory, secret: str) -> RelayNo
         clock=LoopClock(),
         directory=directory,
         authenticator=SharedSecret(secret),
-        observer=logs.LogObserver(settings.access_log),
+        observer=logs.LogObserver(_access_log(settings)),
         random=random.random,
     )
     return RelayNode(ports, read_limits(settings))
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     SettingsError or StoreError when it cannot start.
     """
     settings = settings or Settings.load()
+    require_certificate(settings)
     directory = open_directory(settings.store)
     node = build_node(settings, directory, resolve_secret(settings))
 
@@ -158,8 +160,6 @@ def _announce(settings: Settings, base_url: str) -> None:
         log.warning("settings", message=warning)
     if settings.is_loopback:
         write_profile(settings, base_url)
-    elif not settings.tls_cert and not settings.trusted_proxies:
-        log.warning("exposed", message="reachable beyond this machine without TLS or a trusted proxy")
     if settings.store.startswith("memory:"):
         log.warning("store", message="memory: registered agents are forgotten at exit", durability="memory")
     log.info("serving", url=base_url, store=settings.store, pid=os.getpid())
@@ -179,5 +179,14 @@ def _root_agent(settings: Settings) -> Address | None:
 
 
 def _push_rule(settings: Settings) -> str:
-    """`auto`: anything goes in open tenants (decision 27); they are the only kind so far."""
-    return ANY if settings.push_targets == "auto" else settings.push_targets
+    """`auto`: anything goes at home, only public targets where strangers call (decision 27)."""
+    if settings.push_targets != "auto":
+        return settings.push_targets
+    return ANY if settings.is_loopback else PUBLIC
+
+
+def _access_log(settings: Settings) -> str:
+    """`auto`: a person at a terminal sees every call, a log file what went wrong (decision 25)."""
+    if settings.access_log != "auto":
+        return settings.access_log
+    return "all" if sys.stderr.isatty() else "failed"

@@ -54,7 +54,8 @@ def without_relay_additions(card: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in card.items() if name not in additions} | {"capabilities": capabilities}
 
 
-_BROKEN_OFF = "Network communication error: peer closed connection"
+_BROKEN_OFF = ("Network communication error: peer closed connection", "terminated")
+"""How the Python and the JavaScript clients say that an answer broke off."""
 
 
 def forgiving_crashes(direct: Any, relayed: Any) -> tuple[Any, Any]:
@@ -64,11 +65,13 @@ def forgiving_crashes(direct: Any, relayed: Any) -> tuple[Any, Any]:
     too, and may get a better one.
     """
     if isinstance(direct, dict) and isinstance(relayed, dict):
-        message = direct.get("message")
-        if isinstance(message, str) and message.startswith(_BROKEN_OFF):
-            return {"type": direct["type"]}, {"type": relayed.get("type")}
-        pairs = {name: forgiving_crashes(direct[name], relayed[name]) for name in direct if name in relayed}
-        return tuple(one | {name: pair[side] for name, pair in pairs.items()} for side, one in enumerate((direct, relayed)))
+        if any(sign in str(direct.get("message")) for sign in _BROKEN_OFF) and "message" in relayed:
+            return "an error", "an error"
+        pairs = {name: forgiving_crashes(direct[name], relayed[name]) for name in direct.keys() & relayed.keys()}
+        return (
+            direct | {name: pair[0] for name, pair in pairs.items()},
+            relayed | {name: pair[1] for name, pair in pairs.items()},
+        )
     if isinstance(direct, list) and isinstance(relayed, list) and len(direct) == len(relayed):
         both = [forgiving_crashes(*pair) for pair in zip(direct, relayed, strict=True)]
         return [pair[0] for pair in both], [pair[1] for pair in both]

@@ -108,14 +108,18 @@ def rpc_error(http_status: int, body: bytes) -> bytes:
         return jsonbytes.dump({"code": -32603, "message": f"the agent answered HTTP {http_status}"})
     details = fields.get("details", b"[]")
     code = _code_of(details) or _BY_HTTP_STATUS.get(http_status, -32603)
-    data = b',"data":' + details if details != b"[]" else b""
+    kept = fields.get("data", details)
+    data = b',"data":' + kept if kept not in (b"[]", b"null") else b""
     return b'{"code":%d,"message":%b%b}' % (code, fields.get("message", b'""'), data)
 
 
 def _code_of(details: bytes) -> int | None:
     for detail in jsonbytes.value(details) if details[:1] == b"[" else ():
         if isinstance(detail, dict) and detail.get("domain") == A2A_DOMAIN:
-            return _BY_REASON.get(str(detail.get("reason")))
+            metadata = detail.get("metadata")
+            said = metadata.get("code") if isinstance(metadata, dict) else None
+            known = _BY_REASON.get(str(detail.get("reason")))
+            return _integer(said.encode()) if known is None and isinstance(said, str) else known
     return None
 
 

@@ -39,6 +39,8 @@ from a2a_relay.wire.dialects import NATIVE, choose
 from a2a_relay.wire.frames import Auth, Welcome
 
 HEARTBEAT_SECONDS = 30
+LAST_WORDS_SECONDS = 5.0
+"""How long closed links may take to say their last words before the process ends."""
 GOAWAY_SPREAD_MS = 5_000
 """Agents come back spread over this span after a goaway, so that a restart is not a storm."""
 
@@ -78,6 +80,8 @@ class RelayNode:
         self._random = ports.random
         self._links: dict[str, AgentLink] = {}
         self._unauthenticated: set[AgentLink] = set()
+        self._open: set[AgentLink] = set()
+        self._all_ended = asyncio.Event()
         self._epoch = epoch or secrets.token_hex(8)
         self._sessions = 0
 
@@ -136,6 +140,7 @@ class RelayNode:
     def open_link(self, transport: LinkTransport, base_url: str) -> AgentLink:
         """A new, unauthenticated link. `base_url` is the relay's public URL as this agent is told it."""
         link = AgentLink(self, transport, base_url)
+        self._open.add(link)
         if self._is_crowded(transport.peer):
             self.observer.link_refused(Reason.RATE_LIMITED, "too many unauthenticated links", transport.peer)
             link.close(close_codes.RATE_LIMITED)
@@ -221,7 +226,10 @@ class RelayNode:
     def link_ended(self, link: AgentLink) -> None:
         """A link's transport is gone, whether or not it ever authenticated."""
         self._unauthenticated.discard(link)
+        self._open.discard(link)
         link.closed(None)
+        if not self._open:
+            self._all_ended.set()
 
     def _tell_agent_to_stop(self, exchange: Exchange, reason: Reason) -> None:
         link = self._links.get(exchange.session.id)
@@ -250,8 +258,13 @@ class RelayNode:
         for session in self._hub:
             for exchange in list(session.exchanges.values()):
                 self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
-        for link in [*self._links.values(), *self._unauthenticated]:
+        for link in list(self._open):
             link.close(close_codes.GOING_AWAY)
+        if self._open:
+            self._all_ended.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await self._all_ended.wait()
 
 
 class _Waiter:

@@ -125,7 +125,8 @@ def _read_rest(data: bytes | None) -> Rest | None:
     found = jsonbytes.value(data)
     if not isinstance(found, dict):
         return None
-    segments = tuple(str(item) for item in found.get("segments", ()))
+    listed = found.get("segments")
+    segments = tuple(str(item) for item in listed) if isinstance(listed, list) else ()
     return Rest(str(found.get("verb", "GET")), segments, str(found.get("query", "")))
 
 

@@ -17,6 +17,7 @@ from a2a.client import A2ACardResolver, A2AClientError, Client, ClientConfig, Cl
 from a2a.types import (
     GetTaskPushNotificationConfigParams,
     Message,
+    Part,
     PushNotificationConfig,
     Role,
     Task,
@@ -32,7 +33,7 @@ NOBODY = "11111111-2222-3333-4444-555555555555"
 
 
 def message(text: str, **ids: str) -> Message:
-    return Message(message_id=NOBODY, role=Role.user, parts=[{"root": TextPart(text=text)}], **ids)
+    return Message(message_id=NOBODY, role=Role.user, parts=[Part(root=TextPart(text=text))], **ids)
 
 
 def shown(answer: Any) -> Any:

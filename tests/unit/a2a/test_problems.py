@@ -72,8 +72,10 @@ class TestTheWayBack:
         sent = {"code": code, "message": message} | ({} if data is None else {"data": data})
         status, body = problems.rest_error(jsonbytes.dump(sent))
         found = json.loads(problems.rpc_error(status, body))
-        assert (found["code"], found["message"]) == (code, message)
+        assert found["message"] == message
         assert data is None or found["data"] == data
+        if not isinstance(data, list):  # whose place is `details`, where the code would stand
+            assert found["code"] == code
 
     @pytest.mark.parametrize("code", problems.BY_CODE)
     def test_reads_the_code_from_an_sdk_servers_details(self, code: int) -> None:

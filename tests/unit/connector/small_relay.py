@@ -11,6 +11,8 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from a2a_relay.connector import AgentError, Connector, IncomingRequest
+
 WELCOME = {
     "type": "auth_ok",
     "agent_id": "echo",
@@ -79,3 +81,34 @@ async def welcoming(link: Link) -> None:
     """A relay that takes the link and waits for its end."""
     await link.say(WELCOME)
     await link.connection.wait_closed()
+
+
+async def never(event: asyncio.Event, seconds: float) -> None:
+    """A watch that looks only when it is stirred."""
+    await event.wait()
+
+
+async def echo(request: IncomingRequest) -> bytes:
+    if request.method == "my/fail":
+        raise AgentError(-32004, "no")
+    if request.method == "my/break":
+        raise RuntimeError("a secret of the agent")
+    return request.params
+
+
+async def dialogue(script: Any, *, agent_card: Any = None, **agent: Any) -> None:
+    """Attach to a relay that follows a script, and stop when it has come to its end."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def once(link: Link) -> None:
+        try:
+            await script(link)
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+        await link.connection.wait_closed()
+
+    async with relay(once) as url, Connector(url, "the-token", agent_card=agent_card, wait=never) as connector:
+        await connector.start(**(agent or {"handler": echo}))
+        async with asyncio.timeout(15):
+            await done

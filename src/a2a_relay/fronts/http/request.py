@@ -15,7 +15,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_JSON_FREE = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 _SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
 
 
@@ -43,9 +42,8 @@ class HttpRequest:
         return {name: text for name, text in self.headers.items() if is_service_header(name)}
 
     def require_json(self) -> None:
-        """Refuse a form; any other content type is taken when the body is JSON (decision 27)."""
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind in _JSON_FREE or kind.startswith("multipart/"):
+        """Refuse multipart; any other content type is taken when the body is JSON (decision 27)."""
+        if self.headers.get("content-type", "").strip().lower().startswith("multipart/"):
             raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED)
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED, "a compressed body is not supported")

@@ -1,0 +1,72 @@
+"""The 0.3 client that knows nothing of A2A 1.0 (a2a-sdk 0.3.26) is told the same through the relay as by the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from installed import NotInstallable, python_with
+from programs import ReachedTwice, clean_environment
+from sameness import comparable, forgiving_crashes, without_relay_additions
+
+HERE = Path(__file__).parent
+LIMIT_SECONDS = 50
+
+
+@pytest.fixture(scope="session")
+def client_python(unavailable: Callable[[str], NoReturn]) -> Path:
+    """A Python with that client."""
+    try:
+        return python_with(HERE / "client_0_3.lock")
+    except NotInstallable as why:
+        unavailable(f"a2a-sdk 0.3 cannot be installed: {why}")
+
+
+async def hold_dialogues(python: Path, binding: str, echo_url: str, thinker_url: str, token: str | None) -> Any:
+    """All dialogues' records, by name."""
+    process = await asyncio.create_subprocess_exec(
+        *(python, HERE / "client_0_3.py", binding, echo_url, thinker_url),
+        env=clean_environment(TOKEN=token or ""),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, complaints = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, complaints.decode()
+    return json.loads(output)
+
+
+@pytest.mark.timeout(400)  # the first time it installs the client
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_every_dialogue_is_the_same(
+    client_python: Path, echo: ReachedTwice, thinker: ReachedTwice, binding: str
+) -> None:
+    direct, relayed = await asyncio.gather(
+        *(
+            hold_dialogues(client_python, binding, at_echo.url, at_thinker.url, at_echo.token)
+            for at_echo, at_thinker in zip(echo.ways, thinker.ways, strict=True)
+        )
+    )
+
+    for name in direct:
+        bases = echo.ways if name != "a task that is cancelled" else thinker.ways
+        records = [comparable(record[name], base.url) for record, base in zip((direct, relayed), bases, strict=True)]
+        if name == "the extended card":
+            records = [[reduce_card(card)] for [card] in records]
+        direct_record, relayed_record = forgiving_crashes(*records)
+        assert relayed_record == direct_record, name
+
+
+def reduce_card(card: dict[str, Any]) -> dict[str, Any]:
+    """A card without the relay's additions, if it has them, and without its preferred interface among the others."""
+    reduced = without_relay_additions(card) if "securitySchemes" in card else card
+    others = [other for other in card["additionalInterfaces"] if other["transport"] != card["preferredTransport"]]
+    return reduced | {"additionalInterfaces": others}

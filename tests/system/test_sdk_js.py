@@ -1,0 +1,106 @@
+"""The official JavaScript clients, of A2A 1.0 and 0.3, are told the same through the relay as by the agent itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from installed import NotInstallable, node_modules
+from programs import Endpoint, ReachedTwice, Relay, clean_environment, running_behind
+from sameness import comparable, forgiving_crashes, without_relay_additions
+
+HERE = Path(__file__).parent / "js"
+LIMIT_SECONDS = 50
+
+pytestmark = [
+    pytest.mark.timeout(400),  # the first time it installs the clients
+    pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"]),
+    pytest.mark.parametrize("sdk", ["1", "0.3"]),
+]
+
+
+@pytest.fixture(scope="session")
+def node(unavailable: Callable[[str], NoReturn]) -> Path:
+    """Node, with the clients installed."""
+    try:
+        return node_modules(HERE)
+    except NotInstallable as why:
+        unavailable(f"the JavaScript clients cannot be installed: {why}")
+
+
+async def run_script(node: Path, script: str, *words: str, token: str | None) -> Any:
+    """What a script prints, as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        *(node, HERE / script, *words),
+        env=clean_environment(TOKEN=token or ""),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, complaints = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, complaints.decode()
+    return json.loads(output)
+
+
+async def test_every_dialogue_is_the_same(
+    node: Path, echo: ReachedTwice, thinker: ReachedTwice, sdk: str, binding: str
+) -> None:
+    direct, relayed = await asyncio.gather(
+        *(
+            run_script(node, "dialogues.mjs", sdk, binding, at_echo.url, at_thinker.url, token=at_echo.token)
+            for at_echo, at_thinker in zip(echo.ways, thinker.ways, strict=True)
+        )
+    )
+
+    for name in direct:
+        bases = echo.ways if name != "a task that is cancelled" else thinker.ways
+        records = [comparable(record[name], base.url) for record, base in zip((direct, relayed), bases, strict=True)]
+        if name == "the card":
+            records = [[reduce_card(card) for card in cards] for cards in records]
+        direct_record, relayed_record = forgiving_crashes(*records)
+        assert relayed_record == direct_record, name
+
+
+def reduce_card(card: dict[str, Any]) -> dict[str, Any]:
+    """A card without the relay's additions, if it has them, and without its preferred interface among the others."""
+    reduced = without_relay_additions(card) if card.get("securitySchemes") else card
+    preferred = card.get("preferredTransport")
+    others = [other for other in card.get("additionalInterfaces", []) if other["transport"] != preferred]
+    return reduced | {"additionalInterfaces": others}
+
+
+@pytest.fixture(scope="module")
+def sleeper(relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReachedTwice]:
+    """An agent that was attached and is not any more; its card is still there."""
+    with running_behind(tmp_path_factory.mktemp("js-sleeper"), relay, "js-sleeper") as agent:
+        pass
+    yield agent
+
+
+async def test_an_agent_that_is_away_is_an_error_that_says_so(
+    node: Path, sleeper: ReachedTwice, sdk: str, binding: str
+) -> None:
+    record = await run_script(node, "one_call.mjs", sdk, binding, sleeper.relayed.url, token=sleeper.relayed.token)
+
+    assert "offline" in json.dumps(record["sent"]["error"]).lower()
+    assert "offline" in json.dumps(record["streamed"][-1]["error"]).lower()
+
+
+@pytest.mark.parametrize("token", ["not-a-token", None], ids=["bad", "none"])
+async def test_a_bad_token_is_an_error_that_says_so(
+    node: Path, echo: ReachedTwice, sdk: str, binding: str, token: str | None
+) -> None:
+    refused = Endpoint(echo.relayed.url, token)
+
+    record = await run_script(node, "one_call.mjs", sdk, binding, refused.url, token=refused.token)
+
+    assert "unauthorized" in json.dumps(record["sent"]["error"]).lower()
+    assert "unauthorized" in json.dumps(record["streamed"][-1]["error"]).lower()

@@ -1,0 +1,72 @@
+"""The native dialect seen from the agent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from a2a_relay.errors import Reason
+from a2a_relay.wire import agent_side
+from a2a_relay.wire.dialects import NATIVE, RELAY_GO
+from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Request, Unreadable, Welcome
+
+
+def test_the_first_frame_is_read_by_the_relay() -> None:
+    frame = agent_side.auth("T", b'{ "name":"x" }', max_frame=99, adopts_ids=True, rest_v03=True)
+    assert RELAY_GO.read(frame) == Auth("T", b'{ "name":"x" }', "a2a-relay/1", True, True, 99)
+    assert RELAY_GO.read(agent_side.auth("T", None, max_frame=1)) == Auth("T", None, "a2a-relay/1", max_frame=1)
+
+
+def test_a_relay_that_speaks_relay_gos_dialect_alone_is_understood() -> None:
+    welcome = RELAY_GO.welcome(Welcome("zaf", "acme", "e-1", 9, 9, 9, {}))
+    found = agent_side.read(welcome)
+    assert found == agent_side.AuthOk("zaf", "acme", False, "", 30, 1 << 20, {})
+    request = RELAY_GO.request(Request("r1", "GetTask", b'{"id":"t"}', 30_000))
+    assert agent_side.read(request) == agent_side.IncomingRequest(
+        "r1", "tasks/get", b'{"id":"t"}', 30_000, False, {}, None
+    )
+
+
+@pytest.mark.parametrize(
+    "frame, event",
+    [
+        (b'{"type":"error","message":"no"}', agent_side.AuthRefused("no")),
+        (b'{"type":"auth_error","error":"no"}', agent_side.AuthRefused("no")),
+        (b'{"type":"error"}', agent_side.AuthRefused("refused")),
+        (agent_side.PING, Ping()),
+        (agent_side.PONG, Pong()),
+        (b'{"type":"new.frame"}', Ignored("new.frame")),
+        (b"\xff", Unreadable(Reason.INVALID_UTF8)),
+        (
+            b'{"type":"a2a.request","payload":{"id":"e-1.1","method":"x","params":{]}}',
+            Unreadable(Reason.PARSE_ERROR, "e-1.1"),
+        ),
+        (b'{"type":"a2a.request","payload":{"id":"e-1.1"}}', Unreadable(Reason.INVALID_REQUEST, "e-1.1")),
+        (
+            b'{"type":"a2a.request","payload":{"id":"1","method":"x"}}',
+            agent_side.IncomingRequest("1", "x", b"{}", 30_000, False, {}, None),
+        ),
+        (
+            b'{"type":"a2a.request","payload":{"id":"1","method":"x","meta":[],"rest":1}}',
+            agent_side.IncomingRequest("1", "x", b"{}", 30_000, False, {}, None),
+        ),
+    ],
+)
+def test_frames_of_the_relay(frame: bytes, event: object) -> None:
+    assert agent_side.read(frame) == event
+
+
+@pytest.mark.parametrize("junk", ['{"segments":1}', '{"segments":null}', '{"segments":[{}]}', "[]", '"x"'])
+def test_a_strange_rest_part_is_no_reason_to_raise(junk: str) -> None:
+    agent_side.read(b'{"type":"a2a.request","payload":{"id":"1","method":"x","rest":%b}}' % junk.encode())
+
+
+def test_a_result_with_a_status_is_for_0_3_rest() -> None:
+    frame = json.loads(agent_side.result("1", b"{}", 201))
+    assert frame == {"type": "a2a.response", "payload": {"id": "1", "result": {}, "status": 201}}
+
+
+def test_pings_are_the_dialects() -> None:
+    assert NATIVE.ping() == agent_side.PING
+    assert NATIVE.pong() == agent_side.PONG
