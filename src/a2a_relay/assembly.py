@@ -42,8 +42,12 @@ def open_directory(url: str) -> Directory:
         from a2a_relay.stores.sqlite.directory import SqliteDirectory
 
         path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
-        return SqliteDirectory(Database(Path(path).absolute()))
+        return SqliteDirectory(Database(Path(path).absolute(), on_trouble=_tell_store_trouble))
     raise SettingsError(f"store {url!r}: known are memory: and sqlite:///path")
+
+
+def _tell_store_trouble(message: str) -> None:
+    structlog.get_logger("a2a_relay").error("store_trouble", message=message)
 
 
 def read_limits(settings: Settings) -> Limits:

@@ -7,11 +7,14 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable
 from pathlib import Path
 
 INSTALL_SECONDS = 300
+OLDEST_NODE = 20
+"""What the clients of A2A 1.0 run on."""
 
 
 class NotInstallable(Exception):
@@ -19,10 +22,13 @@ class NotInstallable(Exception):
 
 
 def node_modules(directory: Path) -> Path:
-    """The node program, with the packages of `directory/package-lock.json` beside its scripts. Raises NotInstallable."""
+    """Node, with the packages of `directory/package-lock.json` beside its scripts. Raises NotInstallable."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise NotInstallable("node and npm are not on this machine")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        raise NotInstallable(f"node {version} is here, {OLDEST_NODE} is needed")
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     _once(directory / "node_modules", directory / "package-lock.json", lambda: _run(command, directory))
     return Path(node)
@@ -44,10 +50,10 @@ def python_with(lock: Path) -> Path:
 
 def _once(home: Path, lock: Path, install: Callable[[], None]) -> None:
     """Install unless this very lock file is installed there; one process at a time."""
-    home.parent.mkdir(parents=True, exist_ok=True)
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     stamp = home / ".installed-lock"
-    with (home.parent / f".{home.name}.lock").open("w") as guard:
+    place = hashlib.sha256(bytes(home)).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"a2a-relay-install-{place}.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == wanted:
             return

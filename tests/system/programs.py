@@ -23,7 +23,8 @@ TENANT = "acme"
 START_SECONDS = 40.0
 """A cold start on a busy machine, with room to spare; nothing waits this long when all is well."""
 STOP_SECONDS = 15.0
-FOREIGN_SETTINGS = ("RELAY_", "JWT_SECRET", "PORT", "BIND")
+FOREIGN_SETTINGS = ("RELAY_", "JWT_SECRET", "PORT", "BIND", "PYTEST_")
+"""Settings of somebody's own relay, and of the test run that starts the programs."""
 
 
 class StartError(Exception):

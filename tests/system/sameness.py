@@ -1,4 +1,4 @@
-"""What makes two records of one dialogue the same: ids, instants and addresses that differ by nature are named alike."""
+"""What makes two records of one dialogue the same: ids, instants and addresses, which must differ, are named alike."""
 
 from __future__ import annotations
 
@@ -42,16 +42,26 @@ def _walk(value: Any, names: _Names) -> Any:
 
 
 RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
+_SECURITY = {"securitySchemes", "securityRequirements", "security"}
 
 
-def without_relay_additions(card: dict[str, Any]) -> dict[str, Any]:
-    """A card as it was before the relay added its security scheme and its extension; raises when it has not."""
+def plain_card(card: dict[str, Any], *, is_relayed: bool) -> dict[str, Any]:
+    """A card without what the relay adds to it (a relayed one must have that), and without empty security fields.
+
+    0.3 names an agent's preferred interface in `url` and may or may not name it again among the others: it is
+    left out there. A card of 0.3 alone says the same again in 1.0's words at the relay: that is left out, too.
+    """
     capabilities = dict(card["capabilities"])
-    extensions = capabilities.pop("extensions")
-    assert [extension["uri"] for extension in extensions] == [RELAY_EXTENSION], extensions
-    assert card["securitySchemes"].keys() == {"relay"}, card["securitySchemes"]
-    additions = {"securitySchemes", "securityRequirements", "security"}
-    return {name: value for name, value in card.items() if name not in additions} | {"capabilities": capabilities}
+    extensions = capabilities.pop("extensions", [])
+    assert [extension["uri"] for extension in extensions] == ([RELAY_EXTENSION] if is_relayed else []), extensions
+    assert list(card.get("securitySchemes", {})) == (["relay"] if is_relayed else []), card["securitySchemes"]
+    kept = {name: value for name, value in card.items() if name not in _SECURITY} | {"capabilities": capabilities}
+    if "additionalInterfaces" in card:
+        preferred = {"transport": card.get("preferredTransport", "JSONRPC"), "url": card["url"]}
+        kept["additionalInterfaces"] = [other for other in card["additionalInterfaces"] if other != preferred]
+        if is_relayed and {item["protocolVersion"] for item in card.get("supportedInterfaces", [])} == {"0.3"}:
+            del kept["supportedInterfaces"]
+    return kept
 
 
 _BROKEN_OFF = ("Network communication error: peer closed connection", "terminated")

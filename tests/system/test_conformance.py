@@ -1,4 +1,4 @@
-"""The conformance suite, as a user runs it, passes against the relay that `relay serve` starts, and leaves nothing out."""
+"""The relay that `relay serve` starts passes the conformance suite, run as a user runs it, and nothing is left out."""
 
 from __future__ import annotations
 

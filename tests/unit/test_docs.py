@@ -132,7 +132,7 @@ def filled(path: str) -> bytes:
     return re.sub(r"\{[\w-]+\}", "x1", path.replace("{base}", "/t/{tenant}/a2a/{agent}")).encode()
 
 
-@pytest.mark.parametrize(("path", "verbs"), served_paths(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("path", "verbs"), served_paths(), ids=str)
 def test_every_described_path_is_served_under_its_verbs_and_no_others(path: str, verbs: list[str]) -> None:
     served = []
     for verb in ("GET", "POST", "PUT", "PATCH", "DELETE"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.errors import Refused
+from a2a_relay.errors import RULINGS, Refused
 
 ERROR_INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
 A2A_DOMAIN = "a2a-protocol.org"
@@ -42,6 +42,12 @@ BY_CODE: dict[int, ErrorKind] = {
     -32603: ErrorKind(500, "INTERNAL", "INTERNAL_ERROR"),
 }
 _OTHER = ErrorKind(500, "INTERNAL", "AGENT_ERROR")
+# What a connector says of its upstream, in the relay's own codes.
+_RELAY_CODES = {
+    ruling.rpc_code: ErrorKind(ruling.http_status, ruling.grpc_status, str(reason))
+    for reason, ruling in RULINGS.items()
+    if -32099 <= ruling.rpc_code <= -32050
+}
 _BY_REASON = {kind.reason: code for code, kind in BY_CODE.items()}
 _BY_HTTP_STATUS = {404: -32001, 400: -32602, 405: -32601, 501: -32004}
 
@@ -79,7 +85,7 @@ def rest_error(error: bytes) -> tuple[int, bytes]:
     """
     fields = jsonbytes.members(error)
     code = _integer(fields.get("code"))
-    kind = BY_CODE.get(code, _OTHER)
+    kind = BY_CODE.get(code) or _RELAY_CODES.get(code, _OTHER)
     info = {"@type": ERROR_INFO_TYPE, "reason": kind.reason, "domain": A2A_DOMAIN, "metadata": {"code": str(code)}}
     data = fields.get("data", b"null")
     extra = b""

@@ -31,7 +31,8 @@ class SharedSecret:
     """The authenticator of relay-go's tokens. Verified and dead tokens are remembered by hash, bounded."""
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret
+        # HMAC pads a short key with zeros itself; padded here, PyJWT has no reason to warn about HS512.
+        self._key = secret.encode().ljust(64, b"\0")
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._dead: OrderedDict[bytes, Refused] = OrderedDict()
 
@@ -61,7 +62,7 @@ class SharedSecret:
         try:
             claims = jwt.decode(
                 credential,
-                self._secret,
+                self._key,
                 algorithms=list(ALGORITHMS),
                 options={
                     "verify_exp": False,  # below, with the injected time

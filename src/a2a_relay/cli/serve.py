@@ -12,7 +12,7 @@ from a2a_relay.cli.options import setting_options
 from a2a_relay.errors import MissingExtra
 from a2a_relay.settings import load, require_certificate
 
-SERVER_PACKAGES = ("httptools", "msgspec", "starlette", "uvicorn")
+SERVER_PACKAGES = ("httptools", "msgspec", "uvicorn")
 
 
 @click.command("serve", epilog="Further options are as `relay config` lists them: --request-timeout 10m, and so on.")

@@ -85,7 +85,8 @@ def read_target(verb: str, target: bytes) -> Route:
     elif not segments and verb == "POST":
         route = Route(Surface.ROOT_RPC, ("POST",))
     if verb not in route.verbs:
-        raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": ", ".join(route.verbs)})
+        allowed = route.verbs if segments else ("GET", "POST")
+        raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": ", ".join(allowed)})
     if not query:
         return route
     return route._replace(query=_pairs(query), raw_query=query.decode("latin-1"))

@@ -102,7 +102,7 @@ class Settings:
         Kind.TEXT,
         "auto",
         "push notification targets clients may give agents: any, public, a list of hosts, or auto"
-        " (any, while tenants are open)",
+        " (any on loopback, public beyond)",
         "relay",
     )
 

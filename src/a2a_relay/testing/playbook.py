@@ -33,11 +33,19 @@ class UnexpectedFrame(AssertionError):
 class Playbook:
     """One agent's link to a node. `names` are what `$name` stands for."""
 
-    def __init__(self, node: RelayNode, clock: FakeClock, *, base_url: str = BASE_URL, **names: str) -> None:
+    def __init__(
+        self,
+        node: RelayNode,
+        clock: FakeClock,
+        *,
+        base_url: str = BASE_URL,
+        transport: MemoryTransport | None = None,
+        **names: str,
+    ) -> None:
         self._node = node
         self._clock = clock
         self._names = names
-        self.transport = MemoryTransport()
+        self.transport = transport or MemoryTransport()
         self.link = node.open_link(self.transport, base_url)
 
     def play(self, script: str) -> None:

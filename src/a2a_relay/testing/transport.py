@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from a2a_relay.wire.close_codes import CloseCode
@@ -23,6 +24,8 @@ class MemoryTransport:
         self.unread: deque[bytes] = deque()
         """The frames that `take` has not given yet."""
         self.close_code: CloseCode | None = None
+        self.on_close: Callable[[], None] | None = None
+        """Called when the relay closes; where a real transport would end a moment later."""
 
     @property
     def peer(self) -> str:
@@ -46,6 +49,8 @@ class MemoryTransport:
         if self.close_code is not None:
             raise AssertionError(f"closed twice: {self.close_code}, then {code}")
         self.close_code = code
+        if self.on_close is not None:
+            self.on_close()
 
     def take(self) -> Any:
         """The next unread frame as a JSON document. Raises AssertionError when there is none."""

@@ -56,10 +56,10 @@ async def told(answer: Awaitable[Any]) -> Any:
 
 
 async def told_each(stream: AsyncIterator[Any]) -> list[Any]:
-    record = []
+    record: list[Any] = []
     try:
         async for event in stream:
-            record.append(shown(event))
+            record += [shown(event)]
     except (A2AClientError, NotImplementedError) as error:
         record.append({"error": shown_error(error)})
     return record

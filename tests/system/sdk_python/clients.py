@@ -61,6 +61,3 @@ def shown(message: Message) -> dict[str, Any]:
 def shown_error(error: A2AError) -> dict[str, Any]:
     """Everything about an error that a program can act on."""
     return {"type": type(error).__name__, "message": error.message, "data": error.data}
-
-
-

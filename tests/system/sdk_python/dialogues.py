@@ -27,6 +27,7 @@ from a2a.types.a2a_pb2 import (
     TaskState,
 )
 from a2a.utils.errors import A2AError
+
 from clients import say, shown, shown_error
 
 TEXT = "Grüße von weit her 🛰 and back"

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 from a2a.types.a2a_pb2 import TaskState
-from clients import WAYS, connect, say
 from dialogues import TEXT
 from programs import ReachedTwice
+
+from clients import WAYS, connect, say
 
 UNARY_WAYS = [way for way in WAYS if way.startswith("JSONRPC")]
 """HTTP+JSON has no room for spaces before an answer: there a client sets its own timeout."""
@@ -30,6 +31,7 @@ async def ask_in_every_way(agent: ReachedTwice) -> dict[str, str]:
     return {name: str(outcome) for name, outcome in zip(calls, outcomes, strict=True)}
 
 
+@pytest.mark.timeout(180)
 async def test_long_thoughts_are_answered(thinker: ReachedTwice) -> None:
     outcomes = await ask_in_every_way(thinker)
 
@@ -37,7 +39,7 @@ async def test_long_thoughts_are_answered(thinker: ReachedTwice) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_very_long_thoughts_are_answered(brooder: ReachedTwice) -> None:
     outcomes = await ask_in_every_way(brooder)
 

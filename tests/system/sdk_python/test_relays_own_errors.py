@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,19 +9,23 @@ import pytest
 from a2a.client import AgentCardResolutionError, Client
 from a2a.types.a2a_pb2 import GetTaskRequest
 from a2a.utils.errors import A2AError
-from clients import WAYS, connect, say
 from dialogues import NOBODY, TEXT
 from programs import Endpoint, ReachedTwice, Relay, running_behind
 
-pytestmark = pytest.mark.parametrize("way", WAYS)
+from clients import WAYS, connect, say
+
+pytestmark = [
+    pytest.mark.timeout(180),  # the first test of a run starts the relay and its agents
+    pytest.mark.parametrize("way", WAYS),
+]
 
 
 @pytest.fixture(scope="module")
-def sleeper(relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReachedTwice]:
+def sleeper(relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> ReachedTwice:
     """An agent that was attached and is not any more; its card is still there."""
     with running_behind(tmp_path_factory.mktemp("sleeper"), relay, "sleeper") as agent:
         pass
-    yield agent
+    return agent
 
 
 async def status_of(call: Any) -> int:

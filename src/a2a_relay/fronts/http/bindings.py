@@ -38,15 +38,18 @@ class JsonRpcBinding:
 
     keeps_alive = True
 
-    def __init__(self, id: bytes = b"null") -> None:
+    def __init__(self, id: bytes = b"null", *, errors_as_events: bool = False) -> None:
         self.id = id
+        self._errors_as_events = errors_as_events
 
     def answer(self, outcome: Outcome) -> Answer:
         match outcome:
             case Result():
                 return Answer(200, jsonrpc.result_response(self.id, outcome.body), JSON, _passed(outcome.headers))
             case AgentError():
-                return Answer(200, jsonrpc.error_response(self.id, outcome.body))
+                body = jsonrpc.error_response(self.id, outcome.body)
+                # 0.3's own servers answer a stream's early error as an event, and its clients read nothing else
+                return Answer(200, sse.event(body), EVENT_STREAM) if self._errors_as_events else Answer(200, body)
         return Answer(
             outcome.ruling.rpc_http_status,
             jsonrpc.error_response(self.id, jsonrpc.refusal(outcome)),

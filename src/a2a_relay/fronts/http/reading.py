@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from a2a_relay.a2a import jsonbytes, jsonrpc, rest, spans, versions
-from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation
+from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation, speaks_v10
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
 from a2a_relay.core.principal import Principal
@@ -52,7 +52,7 @@ def read_jsonrpc(
     except Refused as refused:
         bad = jsonrpc.BadRequest(refused.reason, refused.message, read.id)
         raise bad from refused
-    return ReadCall(call, JsonRpcBinding(read.id))
+    return ReadCall(call, JsonRpcBinding(read.id, errors_as_events=call.streams and not speaks_v10(read.method)))
 
 
 def read_rest(

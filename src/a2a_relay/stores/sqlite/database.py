@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from a2a_relay.errors import StoreError
 
 _BUSY_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 _GROUP = 512
 """Most statements in one commit."""
 
@@ -38,25 +39,29 @@ QUERIES = load_queries()
 
 
 class Database:
-    """One file with one writer. Reads go through `reader`, on the thread that opened it."""
+    """One file with one writer. Reads go through `reader`, on the thread that opened it.
 
-    def __init__(self, path: Path) -> None:
+    A group that cannot be committed (the file is locked, the disk is full) is tried
+    again until it can; `on_trouble` hears of it once, from the writer's thread.
+    """
+
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None) -> None:
         self.path = path
         self.reader = _open(path)
         _migrate(self.reader, path)
+        self._on_trouble = on_trouble
         self._writes: queue.SimpleQueue[Statement | None] = queue.SimpleQueue()
-        self._failure: BaseException | None = None
+        self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
     def write(self, statement: Statement) -> None:
-        """Queue one write. Raises StoreError when an earlier one has failed."""
-        if self._failure is not None:
-            raise StoreError(f"the store {self.path} has failed: {self._failure}")
+        """Queue one write."""
         self._writes.put(statement)
 
     def close(self) -> None:
         """Make every queued write durable, and let go."""
+        self._closing.set()
         self._writes.put(None)
         self._writer.join()
         self.reader.close()
@@ -65,7 +70,7 @@ class Database:
         connection = _open(self.path)
         try:
             while (group := self._next_group()) is not None:
-                self._commit(connection, group)
+                self._commit_at_last(connection, group)
         finally:
             connection.close()
 
@@ -83,21 +88,32 @@ class Database:
             group.append(statement)
         return group
 
-    def _commit(self, connection: sqlite3.Connection, group: list[Statement]) -> None:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in group:
-                connection.execute(statement.sql, statement.parameters)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._failure = error
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            return
-        self._failure = None
+    def _commit_at_last(self, connection: sqlite3.Connection, group: list[Statement]) -> None:
+        """Commit one group, however often that takes; only a closing store gives up."""
+        is_told = False
+        while (error := _commit(connection, group)) is not None:
+            if not is_told and self._on_trouble is not None:
+                self._on_trouble(f"the store {self.path} cannot be written: {error}")
+            is_told = True
+            if self._closing.wait(_RETRY_SECONDS):
+                return
         for statement in group:
             if statement.on_commit is not None:
                 statement.on_commit()
+
+
+def _commit(connection: sqlite3.Connection, group: list[Statement]) -> sqlite3.Error | None:
+    """Commit one group whole, or not at all and say why."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in group:
+            connection.execute(statement.sql, statement.parameters)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return error
+    return None
 
 
 def _open(path: Path) -> sqlite3.Connection:

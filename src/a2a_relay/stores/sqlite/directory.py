@@ -22,19 +22,19 @@ class SqliteDirectory:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()  # the writer's thread settles what it has committed
-        self._pending: dict[Address, AgentRecord | None] = {}
+        self._pending: dict[Address, _Pending] = {}
         self._counts: dict[str, int] = dict(database.reader.execute(QUERIES["count_agents"]).fetchall())
 
     def get(self, address: Address) -> AgentRecord | None:
         with self._lock:
             if address in self._pending:
-                return self._pending[address]
+                return self._pending[address].record
         row = self._database.reader.execute(QUERIES["get_agent"], address).fetchone()
         return None if row is None else _record(row)
 
     def of_tenant(self, tenant: str) -> Sequence[AgentRecord]:
         with self._lock:
-            pending = {address: record for address, record in self._pending.items() if address.tenant == tenant}
+            pending = {address: item.record for address, item in self._pending.items() if address.tenant == tenant}
         rows = self._database.reader.execute(QUERIES["agents_of_tenant"], (tenant,)).fetchall()
         found = {record.address: record for record in map(_record, rows)}
         for address, record in pending.items():
@@ -63,14 +63,24 @@ class SqliteDirectory:
         self._database.close()
 
     def _write(self, address: Address, record: AgentRecord | None, sql: str, parameters: Sequence[Any]) -> None:
+        pending = _Pending(record)
         with self._lock:
-            self._pending[address] = record
-        self._database.write(Statement(sql, parameters, partial(self._settle, address, record)))
+            self._pending[address] = pending
+        self._database.write(Statement(sql, parameters, partial(self._settle, address, pending)))
 
-    def _settle(self, address: Address, record: AgentRecord | None) -> None:
+    def _settle(self, address: Address, pending: _Pending) -> None:
         with self._lock:
-            if address in self._pending and self._pending[address] is record:
+            if self._pending.get(address) is pending:
                 del self._pending[address]
+
+
+class _Pending:
+    """One write that is not on disk yet, told apart from every other; None is a removal."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: AgentRecord | None) -> None:
+        self.record = record
 
 
 def _row(record: AgentRecord) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant, agent) DO UPDATE SET
     agent_card = excluded.agent_card,
     dialect = excluded.dialect,
+    registered_at = excluded.registered_at,
     last_seen_at = excluded.last_seen_at,
     serves_rest_v03 = excluded.serves_rest_v03,
     card_changed_at = excluded.card_changed_at;

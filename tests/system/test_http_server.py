@@ -1,0 +1,122 @@
+"""What our server adds to uvicorn: limits on the head of a request, answers in order, TLS, liveness by bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from programs import RELAY, SECRET, Relay, answers, clean_environment, running, running_relay
+from websockets.asyncio.client import connect
+
+
+async def exchange(relay: Relay, request: bytes) -> bytes:
+    """Send raw bytes; everything that comes back until the relay closes, or nothing more comes for a second."""
+    host, port = relay.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    received = b""
+    try:
+        while data := await asyncio.wait_for(reader.read(65536), 1):
+            received += data
+    except (TimeoutError, ConnectionResetError):
+        pass
+    writer.close()
+    return received
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * 40_000 + b"\r\n\r\n", 431, "HEADERS_TOO_LARGE"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "HEADERS_TOO_LARGE"),
+        (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "TARGET_TOO_LONG"),
+        (b"GET http://evil.example/health HTTP/1.1\r\nHost: x\r\n\r\n", 400, "INVALID_TARGET"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "INVALID_TARGET"),
+        (b"nonsense\r\n\r\n", 400, "INVALID_HTTP"),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400, "INVALID_HTTP"),
+    ],
+)
+async def test_an_unacceptable_head_is_refused_with_its_reason(
+    relay: Relay, request_bytes: bytes, status: int, reason: str
+) -> None:
+    answer = await exchange(relay, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert reason.encode() in answer.partition(b"\r\n\r\n")[2]
+
+
+async def test_a_head_that_dribbles_is_given_up(tmp_path: Path) -> None:
+    with running_relay(tmp_path, "--header-timeout", "0.3") as relay:
+        answer = await exchange(relay, b"GET / HTTP/1.1\r\nHost:")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_dribbles_is_given_up(tmp_path: Path) -> None:
+    with running_relay(tmp_path, "--body-timeout", "0.3") as relay:
+        head = f"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {relay.token()}\r\n"
+        answer = await exchange(relay, head.encode() + b"Content-Length: 100\r\n\r\n{")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_pipelined_requests_are_answered_in_order(relay: Relay) -> None:
+    paths = [b"/livez", b"/health", b"/readyz", b"/nothing"]
+    request = b"".join(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths)
+    answer = await exchange(relay, request)
+    statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"200", b"200", b"404"]
+    assert answer.index(b'"agents_connected"') > answer.index(b'"status"')
+
+
+async def test_a_bad_request_behind_a_good_one_does_not_break_the_good_ones_answer(relay: Relay) -> None:
+    answer = await exchange(relay, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    assert json.loads(body[:size])["status"] == "ok"
+
+
+async def test_an_upload_that_is_refused_closes_the_connection_instead_of_being_read(relay: Relay) -> None:
+    head = b"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+    answer = await exchange(relay, head)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in answer
+    assert b"connection: close" in answer.lower()
+
+
+async def test_tls_by_certificate_files_serves_clients_and_agents(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    command = [str(RELAY), "serve", "--port", "0", "--store", "memory:", "--data-dir", str(tmp_path / "data")]
+    command += ["--log-format", "json", "--tls-cert", str(certificate), "--tls-key", str(key)]
+    with running(command, tmp_path / "log", clean_environment(RELAY_JWT_SECRET=SECRET)) as program:
+        url = program.wait_for(r'"url": "(https://[^"]+)"')
+        context = ssl.create_default_context(cafile=str(certificate))
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+            for _ in range(50):
+                try:
+                    assert (await client.get(f"{url}/health")).json()["status"] == "ok"
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.1)
+            relay = Relay(url, SECRET, program)
+            async with connect(f"ws{url.removeprefix('http')}/agent", ssl=context, proxy=None) as link:
+                auth = {"type": "auth", "token": relay.token(role="agent", agent="zaf"), "agent_card": {"name": "Z"}}
+                await link.send(json.dumps(auth))
+                assert json.loads(await link.recv())["type"] == "auth_ok"
+                card = (await client.get(f"{relay.base('zaf')}.well-known/agent-card.json")).json()
+                assert card["supportedInterfaces"][0]["url"].startswith(url)
+
+
+def test_a_plain_probe_answers_before_anything_is_attached(relay: Relay) -> None:
+    assert answers(f"{relay.url}/livez")() is not None

@@ -1,0 +1,50 @@
+"""The states of one call."""
+
+from __future__ import annotations
+
+import pytest
+
+from a2a_relay.core.exchange import Exchange, Phase
+from a2a_relay.core.session import Session
+from a2a_relay.errors import IllegalMove
+from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
+from a2a_relay.wire.dialects import NATIVE
+
+LEGAL = {
+    (Phase.PENDING, Phase.STREAMING),
+    (Phase.PENDING, Phase.DONE),
+    (Phase.STREAMING, Phase.STREAMING),
+    (Phase.STREAMING, Phase.DONE),
+}
+
+
+def exchange() -> Exchange:
+    session = Session("e-1", make_address(), make_principal(), NATIVE, 0.0, 1000)
+    return Exchange("e-1.1", make_call(), RecordingSink(), session, 0, 1)
+
+
+@pytest.mark.parametrize("start", list(Phase))
+@pytest.mark.parametrize("next", list(Phase))
+def test_every_move_is_in_the_table(start: Phase, next: Phase) -> None:
+    found = exchange()
+    found.phase = start
+    if (start, next) in LEGAL:
+        found.move(next)
+        assert found.phase is next
+        assert found.is_done == (next is Phase.DONE)
+        return
+    with pytest.raises(IllegalMove, match=r"exchange e-1\.1 is"):
+        found.move(next)
+    assert found.phase is start
+
+
+def test_a_sequence_number_that_was_seen_is_dropped() -> None:
+    found = exchange()
+    assert [found.takes(seq) for seq in (1, 2, 2, 1, 3, 0, 4)] == [True, True, False, False, True, False, True]
+
+
+def test_events_without_a_number_are_all_taken() -> None:
+    found = exchange()
+    assert all(found.takes(None) for _ in range(3))
+    assert not found.takes(3)
+    assert found.takes(4)

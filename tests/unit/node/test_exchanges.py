@@ -1,0 +1,282 @@
+"""Calls in flight: deadlines, streams, cancelling, abandoning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from a2a_relay.core.exchange import AgentError, Result
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.testing import RecordingSink, make_call
+
+STREAM = make_call("SendStreamingMessage")
+
+
+def reason(outcome: object) -> Reason:
+    assert isinstance(outcome, Refused)
+    return outcome.reason
+
+
+class TestAUnaryCall:
+    def test_is_sent_with_everything_and_answered_with_the_bytes(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(params=b'{"message":{ }}', version="1.0"), sink)
+        link.play("""
+            << {"type":"a2a.request","payload":{"id":"e-1.1","method":"SendMessage","params":{"message":{}},\
+                "timeout_ms":600000,"stream":false,"meta":{"sender":\
+                {"identity":"admin:test","role":"admin","tenant":"acme"},"version":"1.0"}}}
+            >> {"type":"a2a.response","payload":{"id":"e-1.1","result":{ "n":1.50 },"headers":{"a2a-version":"1.0"}}}
+            << nothing
+        """)
+        assert sink.outcome == Result(b'{ "n":1.50 }', None, {"a2a-version": "1.0"})
+        assert relay.node.snapshot().calls_in_flight == relay.clock.pending == 0
+
+    def test_gets_the_agents_error_as_its_bytes(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","error":{"code":-32001,"message":"no" }}}')
+        assert sink.outcome == AgentError(b'{"code":-32001,"message":"no" }')
+
+    def test_is_answered_once(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        for number in range(3):
+            link.play(f'>> {{"type":"a2a.response","payload":{{"id":"e-1.1","result":{number}}}}}')
+        assert sink.answers == [Result(b"0")]
+        assert relay.observer.refused_frame_reasons == ["unknown_id"] * 2
+
+    def test_may_be_answered_while_others_wait(self, relay: Any) -> None:
+        link = relay.attached()
+        sinks = [RecordingSink() for _ in range(3)]
+        for sink in sinks:
+            relay.node.submit(make_call(), sink)
+        for number in (3, 1, 2):
+            link.play(f'>> {{"type":"a2a.response","payload":{{"id":"e-1.{number}","result":{number}}}}}')
+        assert [sink.outcome for sink in sinks] == [Result(b"1"), Result(b"2"), Result(b"3")]
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            '{"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}',
+            '{"type":"a2a.end","payload":{"id":"e-1.1"}}',
+        ],
+    )
+    def test_that_is_answered_as_a_stream_fails(self, relay: Any, frame: str) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        link.play(f">> {frame}")
+        assert reason(sink.outcome) is Reason.INVALID_AGENT_RESPONSE
+
+    def test_fails_when_the_link_ends(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        link.play("xx")
+        assert reason(sink.outcome) is Reason.AGENT_DISCONNECTED
+        assert relay.clock.pending == 0
+
+
+class TestADeadline:
+    def test_ends_a_call_and_tells_a_native_agent(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(timeout_seconds=30), sink)
+        link.play("""
+            << {"type":"a2a.request", ...}
+            ++ 29.9
+            << nothing
+            ++ 0.1
+            << {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"AGENT_TIMEOUT"}}
+        """)
+        assert reason(sink.outcome) is Reason.AGENT_TIMEOUT
+
+    def test_is_never_beyond_the_relays_own(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(timeout_seconds=10_000), sink)
+        assert link.transport.take()["payload"]["timeout_ms"] == 600_000
+        relay.clock.advance(600)
+        assert sink.is_over
+
+    def test_tells_an_older_agent_nothing(self, relay: Any) -> None:
+        link, sink = relay.attached_old(), RecordingSink()
+        relay.node.submit(make_call(timeout_seconds=1), sink)
+        link.play("""
+            << {"type":"a2a.request","payload":{"id":"e-1.1","method":"message/send",\
+                "params":{"message":{}},"timeout_ms":1000}}
+            ++ 1
+            << nothing
+        """)
+        assert reason(sink.outcome) is Reason.AGENT_TIMEOUT
+
+    def test_makes_a_late_answer_an_unknown_one(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(timeout_seconds=1), sink)
+        relay.clock.advance(2)
+        link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}')
+        assert len(sink.answers) == 1
+        assert relay.observer.refused_frame_reasons == ["unknown_id"]
+
+    def test_holds_for_a_stream_too(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}
+            ++ 600
+        """)
+        assert reason(sink.failure) is Reason.AGENT_TIMEOUT
+
+    def test_is_not_moved_by_a_jump_of_the_wall_clock(self, relay: Any) -> None:
+        relay.attached()
+        sink = RecordingSink()
+        relay.node.submit(make_call(), sink)
+        relay.clock.jump(1_000_000)
+        relay.clock.advance(599)
+        assert not sink.is_over
+
+
+class TestAStream:
+    def test_is_handed_on_in_order_to_its_end(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            << {"type":"a2a.request","payload":{"stream":true,"window":{"events":64,"bytes":262144}, ...}}
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{"n":1}}}
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":2,"result":{"n":2}}}
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":2,"result":{"n":2}}}
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{"n":1}}}
+            >> {"type":"a2a.end","payload":{"id":"e-1.1"}}
+            << nothing
+        """)
+        assert [event.body for event in sink.events] == [b'{"n":1}', b'{"n":2}']
+        assert sink.failure is None
+        assert relay.node.snapshot().calls_in_flight == relay.clock.pending == 0
+
+    def test_ends_with_the_agents_error(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}
+            >> {"type":"a2a.end","payload":{"id":"e-1.1","error":{"code":1}}}
+        """)
+        assert sink.failure == AgentError(b'{"code":1}')
+
+    def test_may_be_one_answer(self, relay: Any) -> None:
+        link, sink = relay.attached_old(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}')
+        assert (sink.outcome, sink.events, sink.ends) == (Result(b"{}"), [], [])
+
+    def test_may_end_with_an_answer(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
+            >> {"type":"a2a.response","payload":{"id":"e-1.1","result":2}}
+        """)
+        assert [event.body for event in sink.events] == [b"1", b"2"]
+        assert sink.failure is None
+
+    def test_may_end_with_an_error_answer(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
+            >> {"type":"a2a.response","payload":{"id":"e-1.1","error":{"code":1}}}
+        """)
+        assert sink.failure == AgentError(b'{"code":1}')
+
+    @pytest.mark.parametrize("room", [0, 1, 2])
+    def test_that_is_read_too_slowly_is_lost_alone(self, relay: Any, room: int) -> None:
+        link, slow, other = relay.attached(), RecordingSink(room=room), RecordingSink()
+        relay.node.submit(STREAM, slow)
+        relay.node.submit(STREAM, other)
+        link.transport.take_all()
+        for seq in range(1, room + 2):
+            for id in ("e-1.1", "e-1.2"):
+                link.play(f'>> {{"type":"a2a.event","payload":{{"id":"{id}","seq":{seq},"result":{{}}}}}}')
+        link.play("""
+            << {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"STREAM_TOO_SLOW"}}
+            << nothing
+        """)
+        assert reason(slow.failure) is Reason.STREAM_TOO_SLOW
+        assert len(other.events) == room + 1
+
+    def test_that_began_ends_with_an_error_when_the_link_ends(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        link.play("""
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
+            xx
+        """)
+        assert reason(sink.failure) is Reason.AGENT_DISCONNECTED
+
+
+class TestAReaderThatIsGone:
+    def test_frees_the_call_and_tells_the_agent(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        exchange = relay.node.submit(make_call(), sink)
+        relay.node.abandon(exchange)
+        relay.node.abandon(exchange)
+        link.play("""
+            << {"type":"a2a.request", ...}
+            << {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"CLIENT_GONE"}}
+            << nothing
+        """)
+        assert not sink.is_over
+        assert relay.node.snapshot().calls_in_flight == relay.clock.pending == 0
+
+    def test_after_the_answer_means_nothing(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        exchange = relay.node.submit(make_call(), sink)
+        link.transport.take_all()
+        link.play("""
+            >> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}
+        """)
+        relay.node.abandon(exchange)
+        relay.node.cancel(exchange, Refused(Reason.INTERNAL))
+        link.play("<< nothing")
+        assert len(sink.answers) == 1
+
+    def test_may_end_it_with_a_reason_of_its_own(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        exchange = relay.node.submit(make_call(), sink)
+        link.transport.take_all()
+        relay.node.cancel(exchange, Refused(Reason.RELAY_LEAVING))
+        link.play('<< {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"RELAY_LEAVING"}}')
+        assert reason(sink.outcome) is Reason.RELAY_LEAVING
+
+
+class TestABusyAgent:
+    def test_is_left_in_peace(self, relay_with: Callable[..., Any]) -> None:
+        relay = relay_with(unary_in_flight=2, streams_in_flight=1)
+        link = relay.attached()
+        sinks = [RecordingSink() for _ in range(3)]
+        relay.node.submit(make_call(), sinks[0])
+        relay.node.submit(make_call(), sinks[1])
+        relay.node.submit(STREAM, sinks[2])
+        for call in (make_call(), STREAM):
+            with pytest.raises(Refused) as refused:
+                relay.node.submit(call, RecordingSink())
+            assert refused.value.reason is Reason.AGENT_BUSY
+        link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}')
+        relay.node.submit(make_call(), RecordingSink())
+
+    def test_that_does_not_read_is_busy(self, relay_with: Callable[..., Any]) -> None:
+        relay = relay_with(link_backlog_bytes=10_000)
+        link = relay.attached()
+        link.transport.backlog_bytes = 9_990
+        with pytest.raises(Refused, match="reads too slowly") as refused:
+            relay.node.submit(make_call(), RecordingSink())
+        assert refused.value.reason is Reason.AGENT_BUSY
+        assert relay.node.snapshot().calls_in_flight == 0
+        link.transport.backlog_bytes = 0
+        relay.node.submit(make_call(params=b'"%b"' % (b"x" * 20_000)), RecordingSink())
+
+    def test_is_sent_nothing_that_its_link_does_not_take(self, relay: Any) -> None:
+        link = relay.attached(more=',"max_frame":1000')
+        with pytest.raises(Refused) as refused:
+            relay.node.submit(make_call(params=b'"%b"' % (b"x" * 1_000)), RecordingSink())
+        assert refused.value.reason is Reason.AGENT_FRAME_LIMIT
+        link.play("<< nothing")
+        assert relay.node.snapshot().calls_in_flight == relay.clock.pending == 0
+        relay.node.submit(make_call(), RecordingSink())
