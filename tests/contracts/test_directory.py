@@ -257,11 +257,12 @@ class TestSqlite:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
-        directory = reopened(path)
+        troubles: list[str] = []
+        directory = SqliteDirectory(Database(path, on_trouble=troubles.append))
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         directory.put(record())
-        wait_for(lambda: directory._database._failure is not None)
+        wait_for(lambda: bool(troubles))
         blocker.execute("ROLLBACK")
         blocker.close()
         directory.put(record(Address("acme", "ann")))
@@ -284,7 +285,10 @@ class SteppingDatabase(Database):
 
     def step(self) -> None:
         """Make the oldest write durable."""
-        self._commit(self.reader, [self.held.pop(0)])
+        statement = self.held.pop(0)
+        self.reader.execute(statement.sql, statement.parameters)
+        assert statement.on_commit is not None
+        statement.on_commit()
 
 
 def test_a_pending_write_is_seen_whatever_is_durable_already(path: Path) -> None:

@@ -8,6 +8,7 @@ client takes the relay's credential to whatever place a card names (rule S2).
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +20,9 @@ RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
 """URI of the relay's own extension: what it says about itself on a card."""
 
 _HTTP_BINDINGS = ("JSONRPC", "HTTP+JSON")
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")
+# A2A's own tenant travels as a path segment, which not every client escapes.
+_TENANT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 # 1.0 and 0.3 name the same scheme with different members; each ignores the other's.
 _RELAY_SCHEME = {
     "relay": {
@@ -160,11 +164,11 @@ def _versions(fields: dict[str, bytes], legacy_version: str) -> list[str]:
     found: list[str] = []
     for interface in _interfaces(fields):
         version = interface.get("protocolVersion")
-        named = major_minor(version) if isinstance(version, str) and version else V10
+        named = major_minor(version) if isinstance(version, str) and _VERSION.fullmatch(version) else V10
         if named not in found:
             found.append(named)
     top = jsonbytes.text(fields.get("protocolVersion"))
-    if top:
+    if top and _VERSION.fullmatch(top):
         named = major_minor(top)
         if named not in found:
             found.append(named)
@@ -176,7 +180,8 @@ def _replacements(
 ) -> dict[str, Any]:
     """The members that are about where and how to call the agent."""
     interfaces: list[dict[str, str]] = []
-    tenant = next((item["tenant"] for item in _interfaces(fields) if isinstance(item.get("tenant"), str)), None)
+    tenants = (item.get("tenant") for item in _interfaces(fields))
+    tenant = next((name for name in tenants if isinstance(name, str) and _TENANT.fullmatch(name)), None)
     for version in versions:
         for binding in _HTTP_BINDINGS:
             if is_v03(version) and binding == "HTTP+JSON" and not rest_v03:

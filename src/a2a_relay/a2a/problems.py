@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.errors import RULINGS, Refused
+from a2a_relay.errors import RULINGS, Reason, Refused
 
 ERROR_INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
 A2A_DOMAIN = "a2a-protocol.org"
@@ -44,9 +44,8 @@ BY_CODE: dict[int, ErrorKind] = {
 _OTHER = ErrorKind(500, "INTERNAL", "AGENT_ERROR")
 # What a connector says of its upstream, in the relay's own codes.
 _RELAY_CODES = {
-    ruling.rpc_code: ErrorKind(ruling.http_status, ruling.grpc_status, str(reason))
-    for reason, ruling in RULINGS.items()
-    if -32099 <= ruling.rpc_code <= -32050
+    RULINGS[reason].rpc_code: ErrorKind(RULINGS[reason].http_status, RULINGS[reason].grpc_status, str(reason))
+    for reason in (Reason.AGENT_OFFLINE, Reason.AGENT_TIMEOUT, Reason.AGENT_DISCONNECTED)
 }
 _BY_REASON = {kind.reason: code for code, kind in BY_CODE.items()}
 _BY_HTTP_STATUS = {404: -32001, 400: -32602, 405: -32601, 501: -32004}

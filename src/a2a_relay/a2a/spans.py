@@ -69,12 +69,13 @@ _LEVELS = {
 }
 
 
-def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = None) -> Spans:
+def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = None, *, is_v03: bool = False) -> Spans:
     """Read the authority-bearing fields of one call.
 
     `params` are checked JSON bytes (`jsonbytes.check`); `path` holds the ids that
     the request target named (`id`, `taskId`, `tenant`), which the body must not
-    contradict. Raises `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
+    contradict; `is_v03` tells 0.3's JSON-RPC apart, whose push requests call the
+    task `id`. Raises `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
     """
     level = _LEVELS.get(operation)
     if level is None or params == b"null":
@@ -87,7 +88,7 @@ def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = N
     if operation is Operation.LIST:
         return Spans(context_id=_string(fields, "contextId"), tenant=tenant)
     if level is _PUSH:
-        return _read_push(operation, fields, tenant)
+        return _read_push(operation, fields, tenant, is_v03=is_v03)
     return Spans(task_id=_string(fields, "id"), tenant=tenant)
 
 
@@ -115,16 +116,14 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
     )
 
 
-def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None) -> Spans:
+def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None, *, is_v03: bool = False) -> Spans:
     """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
     url = _string(fields, "url")
     if fields.get("pushNotificationConfig", b"null") != b"null":
         if url is not None:
             raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
         url = _string(_strict(_PUSH, fields["pushNotificationConfig"]), "url")
-    task_id = _string(fields, "taskId")
-    if task_id is None and operation is not Operation.PUSH_SET:
-        task_id = _string(fields, "id")
+    task_id = _string(fields, "id" if is_v03 and operation is not Operation.PUSH_SET else "taskId")
     return Spans(task_id=task_id, tenant=tenant, push_url=url)
 
 

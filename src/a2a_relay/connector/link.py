@@ -96,8 +96,8 @@ class Link:
                 _LOG.info("goaway", reason=one_line(event.reason), reconnect_after_ms=event.reconnect_after_ms)
             case Unreadable():
                 _LOG.warning("frame_unreadable", reason=str(event.reason))
-                if event.id is not None:
-                    await self.send(agent_side.error(event.id, failed(event.reason).error))
+                if event.ids:
+                    await self.send(agent_side.error(event.ids[0], failed(event.reason).error))
             case _:
                 pass  # a newer relay may say more than this connector knows
 

@@ -71,11 +71,9 @@ class BodyBudget:
     def give_back(self, tenant: str, size: int) -> None:
         """Let `size` bytes of a tenant go."""
         self._held -= size
-        left = self._by_tenant[tenant] - size
-        if left:
+        left = self._by_tenant.pop(tenant, 0) - size
+        if left > 0:
             self._by_tenant[tenant] = left
-        else:
-            del self._by_tenant[tenant]
 
 
 def require_room(session: Session, call: Call, limits: Limits) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.session import Session
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, choose
@@ -121,6 +120,9 @@ class AgentLink:
             self.session = self._node.attach(self, event)
         except Refused as refused:
             return self._refuse(event, refused)
+        except StoreError as error:
+            self._node.observer.notice("store_trouble", message=str(error))
+            return self._refuse(event, Refused(Reason.RELAY_BUSY, "the relay's store has failed"))
         return None
 
     def _refuse(self, auth: Auth | None, refused: Refused) -> None:
@@ -178,7 +180,7 @@ class AgentLink:
     def _fail_unreadable(self, session: Session, event: Unreadable) -> None:
         """One bad frame fails its own call at once, and nothing else (decision 13)."""
         self._node.observer.frame_refused(session, str(event.reason))
-        exchange: Exchange | None = session.exchanges.get(event.id) if event.id else None
+        exchange = next((session.exchanges[id] for id in event.ids if id in session.exchanges), None)
         if exchange is not None:
             self._node.exchanges.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE))
 
@@ -186,7 +188,7 @@ class AgentLink:
 def _refusal_code(refused: Refused) -> CloseCode:
     if refused.reason in (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED):
         return close_codes.AUTH_FAILED
-    if refused.reason is Reason.RATE_LIMITED:
+    if refused.reason in (Reason.RATE_LIMITED, Reason.RELAY_BUSY):
         return close_codes.RATE_LIMITED
     if refused.reason is Reason.RELAY_LEAVING:
         return close_codes.GOING_AWAY

@@ -49,7 +49,7 @@ class Agents:
         known = self._directory.get(session.address)
         if known is None and self._directory.count(session.address.tenant) >= self._limits.agents_per_tenant:
             raise Refused(Reason.RATE_LIMITED, "the tenant has its fill of agents")
-        now = session.attached_at
+        now = self._clock.now()
         last_card = known.agent_card if known is not None else None
         kept = card if card is not None else last_card
         unchanged = known is not None and kept == last_card

@@ -25,7 +25,7 @@ from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.router import Refuse, route
 from a2a_relay.core.session import Session
 from a2a_relay.core.urls import agent_urls
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
@@ -218,10 +218,14 @@ class RelayNode:
     def detach(self, link: AgentLink, session: Session, code: CloseCode | None) -> None:
         """A link is gone. Its calls fail; its end never removes a successor."""
         self._links.pop(session.id, None)
-        if self._hub.detach(session):
-            self.agents.left(session)
+        was_current = self._hub.detach(session)
         self.exchanges.fail_all(session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
         self.observer.session_closed(session, code)
+        if was_current:
+            try:
+                self.agents.left(session)
+            except StoreError as error:
+                self.observer.notice("store_trouble", message=str(error))
 
     def link_ended(self, link: AgentLink) -> None:
         """A link's transport is gone, whether or not it ever authenticated."""

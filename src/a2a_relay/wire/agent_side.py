@@ -66,7 +66,7 @@ def read(frame: bytes) -> RelayFrame:
         kind, fields = codec.read(frame)
         return _read(kind, fields)
     except jsonbytes.Malformed as error:
-        return Unreadable(error.reason, codec.find_id(frame))
+        return Unreadable(error.reason, codec.find_ids(frame))
 
 
 def _read(kind: str, fields: dict[str, bytes]) -> RelayFrame:

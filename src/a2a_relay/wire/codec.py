@@ -18,6 +18,8 @@ _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
 _FRAME_LEVELS = 4
 """Levels that a frame puts around a body: itself, its payload, openclaw's request, and one to spare."""
 
+_FEW = 8
+
 Fields = Mapping[str, bytes]
 
 
@@ -81,10 +83,10 @@ def flag(fields: Fields, name: str) -> bool:
     return fields.get(name) == b"true"
 
 
-def find_id(frame: bytes) -> str | None:
-    """The first thing in a broken frame that looks like the id of a call."""
-    found = _ID.search(frame)
-    return found.group(1).decode() if found else None
+def find_ids(frame: bytes) -> tuple[str, ...]:
+    """What in a broken frame looks like the id of a call: the first few and the last few, its body may hold others."""
+    found = [match.decode() for match in _ID.findall(frame)]
+    return tuple(found[:_FEW] + found[_FEW:][-_FEW:])
 
 
 def write(kind: str, body: bytes) -> bytes:

@@ -90,10 +90,10 @@ class Ignored(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A frame that could not be read. `id` is the call it seems to belong to, so that this call fails at once."""
+    """A frame that could not be read. `ids` may be that of the call it belongs to, which then fails at once."""
 
     reason: Reason
-    id: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 AgentFrame = (

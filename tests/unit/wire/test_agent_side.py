@@ -40,9 +40,9 @@ def test_a_relay_that_speaks_relay_gos_dialect_alone_is_understood() -> None:
         (b"\xff", Unreadable(Reason.INVALID_UTF8)),
         (
             b'{"type":"a2a.request","payload":{"id":"e-1.1","method":"x","params":{]}}',
-            Unreadable(Reason.PARSE_ERROR, "e-1.1"),
+            Unreadable(Reason.PARSE_ERROR, ("e-1.1",)),
         ),
-        (b'{"type":"a2a.request","payload":{"id":"e-1.1"}}', Unreadable(Reason.INVALID_REQUEST, "e-1.1")),
+        (b'{"type":"a2a.request","payload":{"id":"e-1.1"}}', Unreadable(Reason.INVALID_REQUEST, ("e-1.1",))),
         (
             b'{"type":"a2a.request","payload":{"id":"1","method":"x"}}',
             agent_side.IncomingRequest("1", "x", b"{}", 30_000, False, {}, None),

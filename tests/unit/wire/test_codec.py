@@ -55,18 +55,25 @@ def test_a_member_may_be_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame, id",
+    "frame, ids",
     [
-        (b'{"type":"a2a.response","payload":{"id":"e-1.7","result":\xff}}', "e-1.7"),
-        (b'{"id" :\n "x_y.1"', "x_y.1"),
-        (b'{"id":"' + b"a" * 65 + b'"}', None),
-        (b'{"id":7}', None),
-        (b'{"ident":"a"}', None),
-        (b"", None),
+        (b'{"type":"a2a.response","payload":{"id":"e-1.7","result":\xff}}', ("e-1.7",)),
+        (b'{"result":{"id":"task"},"id":"e-1.7"', ("task", "e-1.7")),
+        (b'{"id" :\n "x_y.1"', ("x_y.1",)),
+        (b'{"id":"' + b"a" * 65 + b'"}', ()),
+        (b'{"id":7}', ()),
+        (b'{"ident":"a"}', ()),
+        (b"", ()),
     ],
 )
-def test_a_broken_frame_is_searched_for_its_id(frame: bytes, id: str | None) -> None:
-    assert codec.find_id(frame) == id
+def test_a_broken_frame_is_searched_for_its_id(frame: bytes, ids: tuple[str, ...]) -> None:
+    assert codec.find_ids(frame) == ids
+
+
+def test_of_many_ids_in_a_broken_frame_the_first_and_the_last_are_looked_at() -> None:
+    found = codec.find_ids(b",".join(b'"id":"%d"' % number for number in range(10_000)))
+    assert len(found) == 16
+    assert (found[0], found[-1]) == ("0", "9999")
 
 
 def test_service_headers_are_a2as_own() -> None:

@@ -42,4 +42,5 @@ class Exposure:
             address = ipaddress.ip_address(peer.rpartition(":")[0].strip("[]"))
         except ValueError:
             return False
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._trusted)

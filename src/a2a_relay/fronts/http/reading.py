@@ -33,7 +33,7 @@ def read_jsonrpc(
     try:
         method = BY_NAME.get(read.method)
         operation = method.operation if method is not None else Operation.EXTENSION
-        found = spans.read(operation, read.params)
+        found = spans.read(operation, read.params, is_v03=not speaks_v10(read.method))
         push_targets.require_allowed(found.push_url)
         call = Call(
             address=address,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -15,6 +16,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_LENGTH = re.compile(r"[0-9]+")
 _SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
 
 
@@ -54,7 +56,7 @@ class HttpRequest:
         Raises TOO_LARGE before it costs, REQUEST_TIMEOUT when it dribbles, CLIENT_GONE.
         """
         length = self.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > limit:
+        if _LENGTH.fullmatch(length) and (len(length) > 18 or int(length) > limit):
             raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
         parts: list[bytes] = []
         size = 0

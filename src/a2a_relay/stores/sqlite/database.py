@@ -55,6 +55,13 @@ class Database:
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises StoreError."""
+        try:
+            return self.reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"the store {self.path} cannot be read: {error}") from error
+
     def write(self, statement: Statement) -> None:
         """Queue one write."""
         self._writes.put(statement)

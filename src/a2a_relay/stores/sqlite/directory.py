@@ -23,19 +23,19 @@ class SqliteDirectory:
         self._database = database
         self._lock = threading.Lock()  # the writer's thread settles what it has committed
         self._pending: dict[Address, _Pending] = {}
-        self._counts: dict[str, int] = dict(database.reader.execute(QUERIES["count_agents"]).fetchall())
+        self._counts: dict[str, int] = dict(database.read(QUERIES["count_agents"]))
 
     def get(self, address: Address) -> AgentRecord | None:
         with self._lock:
             if address in self._pending:
                 return self._pending[address].record
-        row = self._database.reader.execute(QUERIES["get_agent"], address).fetchone()
-        return None if row is None else _record(row)
+        rows = self._database.read(QUERIES["get_agent"], address)
+        return _record(rows[0]) if rows else None
 
     def of_tenant(self, tenant: str) -> Sequence[AgentRecord]:
         with self._lock:
             pending = {address: item.record for address, item in self._pending.items() if address.tenant == tenant}
-        rows = self._database.reader.execute(QUERIES["agents_of_tenant"], (tenant,)).fetchall()
+        rows = self._database.read(QUERIES["agents_of_tenant"], (tenant,))
         found = {record.address: record for record in map(_record, rows)}
         for address, record in pending.items():
             if record is None:

@@ -105,7 +105,7 @@ class NativeDialect(RelayGoDialect):
 def _read_event(payload: dict[str, bytes]) -> AgentFrame:
     id = codec.required_text(payload, "id")
     if "result" not in payload:
-        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
     return StreamEvent(id, codec.integer(payload, "seq"), payload["result"], codec.service_headers(payload))
 
 
@@ -113,7 +113,7 @@ def _read_end(payload: dict[str, bytes]) -> AgentFrame:
     id = codec.required_text(payload, "id")
     error = codec.present(payload, "error")
     if error is not None and error[:1] != b"{":
-        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
     return StreamEnd(id, error)
 
 

@@ -36,7 +36,7 @@ class RelayGoDialect:
             kind, fields = codec.read(frame)
             return self._read(kind, fields)
         except jsonbytes.Malformed as error:
-            return Unreadable(error.reason, codec.find_id(frame))
+            return Unreadable(error.reason, codec.find_ids(frame))
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         if kind == "a2a.response":
@@ -102,11 +102,11 @@ def _read_response(payload: dict[str, bytes]) -> AgentFrame:
     error = codec.present(payload, "error")
     if error is not None:
         if error[:1] != b"{":
-            return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+            return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
         jsonbytes.members(error)
         return Response(id, error=error)
     if "result" not in payload:
-        return Unreadable(Reason.INVALID_AGENT_RESPONSE, id)
+        return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
     return Response(
         id,
         result=payload["result"],

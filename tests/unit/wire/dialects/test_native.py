@@ -131,10 +131,10 @@ def test_answer_headers_cross() -> None:
 @pytest.mark.parametrize(
     "frame, event",
     [
-        (b'{"type":"a2a.event","payload":{"id":"1","seq":1}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, "1")),
+        (b'{"type":"a2a.event","payload":{"id":"1","seq":1}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, ("1",))),
         (b'{"type":"a2a.event","payload":{"id":"1","result":{}}}', StreamEvent("1", None, b"{}")),
         (b'{"type":"a2a.event","payload":{"result":{}}}', Unreadable(Reason.INVALID_REQUEST)),
-        (b'{"type":"a2a.end","payload":{"id":"1","error":"x"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, "1")),
+        (b'{"type":"a2a.end","payload":{"id":"1","error":"x"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, ("1",))),
         (b'{"type":"a2a.end","payload":{"id":"1","error":null}}', StreamEnd("1")),
         (b'{"type":"agent.state","payload":{}}', Unreadable(Reason.INVALID_REQUEST)),
         (b'{"type":"card.update","payload":{}}', CardUpdate(b"null")),

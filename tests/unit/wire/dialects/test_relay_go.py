@@ -53,21 +53,24 @@ def test_an_agents_frame_is_read(frame: bytes, event: object) -> None:
     [
         (b"", Unreadable(Reason.PARSE_ERROR)),
         (b"[]", Unreadable(Reason.INVALID_REQUEST)),
-        (b'{"type":"a2a.response","payload":{"id":"1"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, "1")),
-        (b'{"type":"a2a.response","payload":{"id":"1","error":"x"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, "1")),
+        (b'{"type":"a2a.response","payload":{"id":"1"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, ("1",))),
+        (
+            b'{"type":"a2a.response","payload":{"id":"1","error":"x"}}',
+            Unreadable(Reason.INVALID_AGENT_RESPONSE, ("1",)),
+        ),
         (b'{"type":"a2a.response","payload":{"id":7,"result":{}}}', Unreadable(Reason.INVALID_REQUEST)),
-        (b'{"type":"a2a.response","payload":{"id":"1","result":\xff}}', Unreadable(Reason.INVALID_UTF8, "1")),
-        (b'{"type":"a2a.response","payload":{"id":"1","result":{}', Unreadable(Reason.PARSE_ERROR, "1")),
-        (b'{"type":"a2a.response","payload":{"id":"1","result":NaN}}', Unreadable(Reason.PARSE_ERROR, "1")),
+        (b'{"type":"a2a.response","payload":{"id":"1","result":\xff}}', Unreadable(Reason.INVALID_UTF8, ("1",))),
+        (b'{"type":"a2a.response","payload":{"id":"1","result":{}', Unreadable(Reason.PARSE_ERROR, ("1",))),
+        (b'{"type":"a2a.response","payload":{"id":"1","result":NaN}}', Unreadable(Reason.PARSE_ERROR, ("1",))),
         (
             b'{"type":"a2a.response","payload":{"id":"1","result":1,"result":2}}',
-            Unreadable(Reason.AMBIGUOUS_FIELD, "1"),
+            Unreadable(Reason.AMBIGUOUS_FIELD, ("1",)),
         ),
         (
             b'{"type":"a2a.response","payload":{"id":"1","error":{"code":1,"code":2}}}',
-            Unreadable(Reason.AMBIGUOUS_FIELD, "1"),
+            Unreadable(Reason.AMBIGUOUS_FIELD, ("1",)),
         ),
-        (b'{"type":"a2a.response","payload":{"id":"1","result":' + b"[" * 200, Unreadable(Reason.TOO_DEEP, "1")),
+        (b'{"type":"a2a.response","payload":{"id":"1","result":' + b"[" * 200, Unreadable(Reason.TOO_DEEP, ("1",))),
     ],
 )
 def test_an_unreadable_frame_yields_its_id(frame: bytes, event: object) -> None:
