@@ -19,7 +19,7 @@ from a2a_relay.testing import TEST_SECRET, FakeClock, MemoryTransport, Recording
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
 
-bounded = settings(max_examples=150, deadline=None)
+bounded = settings(max_examples=100, deadline=None)
 
 TYPES = ["auth", "a2a.response", "a2a.event", "a2a.end", "agent.state", "card.update", "relay.probe", "ping", "pong"]
 TYPES += ["a2a.request", "a2a.cancel", "relay.goaway", "auth_ok", "error", "auth_error"]

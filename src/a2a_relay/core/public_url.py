@@ -11,7 +11,8 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 def is_loopback(host: str) -> bool:
     """Whether an address literal is of this machine."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
+        return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
     except ValueError:
         return False
 

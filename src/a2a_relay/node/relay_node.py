@@ -17,7 +17,7 @@ from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
-from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
+from a2a_relay.core.exchange import Exchange, Outcome, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Principal
@@ -29,6 +29,7 @@ from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
+from a2a_relay.node.waiter import Waiter
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
@@ -120,7 +121,7 @@ class RelayNode:
 
     async def send(self, call: Call) -> Outcome:
         """One unary call and its outcome. Raises `Refused` as `submit` does."""
-        waiter = _Waiter()
+        waiter = Waiter()
         exchange = self.submit(call, waiter)
         try:
             return await waiter.outcome
@@ -269,20 +270,3 @@ class RelayNode:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await self._all_ended.wait()
-
-
-class _Waiter:
-    """A sink that resolves a future."""
-
-    def __init__(self) -> None:
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    def answer(self, outcome: Outcome) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-    def event(self, result: Result) -> bool:
-        return False
-
-    def end(self, failure: AgentError | Refused | None) -> None:
-        self.answer(failure or Refused(Reason.INVALID_AGENT_RESPONSE))

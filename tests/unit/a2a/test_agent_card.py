@@ -261,7 +261,7 @@ def folded(name: str) -> str:
 ASKED = {folded(name) for name in [*CALLED, *SECURITY]}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(member, max_size=7).map(written))
 @example(b'{"url":"https://relay.example/t/acme/a2a/zaf/","supportedInterfaces":[{"URL":"https://evil.example"}]}')
 def test_no_served_card_takes_a_token_elsewhere(card: bytes) -> None:
@@ -283,7 +283,7 @@ def test_no_served_card_takes_a_token_elsewhere(card: bytes) -> None:
 REPLACED = ASKED | {"preferredtransport", "protocolversion", "signatures", "capabilities"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=6) | st.sampled_from(OTHER),

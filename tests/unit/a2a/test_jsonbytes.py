@@ -26,7 +26,7 @@ def side(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 # The side is patched once for all examples of a property, which is what is wanted.
 of_both_sides = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 # --- documents in every style of writing ---
@@ -283,11 +283,12 @@ def verdict(data: bytes, *, with_msgspec: bool) -> Any:
         jsonbytes.msgspec = MSGSPEC
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(spoiled() | st.binary(max_size=12))
-@example(b'{"a":1}\x0b')
-@example(b'{"a":"\x7f"}')
-def test_both_sides_take_and_refuse_the_same(data: bytes) -> None:
+@pytest.mark.parametrize("side", ["msgspec"], indirect=True)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=spoiled() | st.binary(max_size=12))
+@example(data=b'{"a":1}\x0b')
+@example(data=b'{"a":"\x7f"}')
+def test_both_sides_take_and_refuse_the_same(side: str, data: bytes) -> None:
     if MSGSPEC is None:
         pytest.skip("msgspec is not installed")
     assert verdict(data, with_msgspec=True) == verdict(data, with_msgspec=False)

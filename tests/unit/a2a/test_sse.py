@@ -69,7 +69,7 @@ def understood(text: list[str]) -> list[Event]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(lines, line_ends), max_size=10), st.lists(st.integers(0, 200), max_size=12))
 @example([("data: a", "\r\n"), ("", "\n")], [8, 9])
 @example([("data: a", "\r"), ("", "\r"), ("data: b", "\n"), ("", "\n")], list(range(30)))

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.request import Receive, Scope, Send, read_headers
+from a2a_relay.fronts.http.head import read_headers
+from a2a_relay.fronts.http.request import Receive, Scope, Send
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
@@ -57,12 +58,12 @@ class AsgiTransport:
 
 async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNode, exposure: Exposure) -> None:
     """Serve one agent from its upgrade to its end."""
-    if (await receive())["type"] != "websocket.connect":
-        return
     client = scope.get("client")
     peer = f"{client[0]}:{client[1]}" if client else ""
-    headers = read_headers(scope)
+    headers = read_headers(scope["headers"])
     base_url = exposure.base_url(headers, scope.get("scheme", "ws"), peer)
+    if (await receive())["type"] != "websocket.connect":
+        return
     await send({"type": "websocket.accept"})
     transport = AsgiTransport(send, peer)
     link = node.open_link(transport, base_url)

@@ -25,8 +25,9 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.reading import ReadCall, read_jsonrpc, read_rest
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.fronts.http.responding import Pace, Responder, Sent
-from a2a_relay.fronts.http.sinks import StreamSink, UnarySink
+from a2a_relay.fronts.http.sinks import StreamSink
 from a2a_relay.node.relay_node import RelayNode
+from a2a_relay.node.waiter import Waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Calls:
         if call.operation is Operation.EXTENDED_CARD:
             binding = _CardBinding(binding, self._card_rewrite(request, call))
         limits = self._node.limits
-        sink = StreamSink(limits.stream_buffer_events, limits.stream_buffer_bytes) if call.streams else UnarySink()
+        sink = StreamSink(limits.stream_buffer_events, limits.stream_buffer_bytes) if call.streams else Waiter()
         exchange = self._submit(call, sink, binding)
         write = (
             responder.stream(sink, binding, self._rules.pace)
@@ -102,7 +103,7 @@ class Calls:
         )
         return await self._until_gone(request, exchange, write)
 
-    def _submit(self, call: Call, sink: StreamSink | UnarySink, binding: Binding) -> Exchange:
+    def _submit(self, call: Call, sink: StreamSink | Waiter, binding: Binding) -> Exchange:
         try:
             return self._node.submit(call, sink)
         except Refused as refused:

@@ -9,12 +9,12 @@ from a2a_relay.a2a import agent_card
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import JSON, Answer
-from a2a_relay.fronts.http.request import HttpRequest
+from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.ports.directory import AgentRecord
 
 
 def card_answer(
-    request: HttpRequest,
+    request: RequestHead,
     record: AgentRecord,
     base_url: str,
     *,
@@ -51,7 +51,7 @@ def original_answer(record: AgentRecord) -> Answer:
     return Answer(200, record.agent_card, JSON, (("cache-control", "no-store"),))
 
 
-def _is_fresh(request: HttpRequest, etag: str, changed_at: float) -> bool:
+def _is_fresh(request: RequestHead, etag: str, changed_at: float) -> bool:
     """RFC 9110 section 13.1: If-None-Match rules, If-Modified-Since only without it."""
     tags = request.headers.get("if-none-match")
     if tags is not None:

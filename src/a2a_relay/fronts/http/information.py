@@ -16,7 +16,7 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import cards
 from a2a_relay.fronts.http.answer import Answer, json_answer
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.request import HttpRequest
+from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.node.agents import AgentView
 from a2a_relay.node.relay_node import RelayNode
 
@@ -77,7 +77,7 @@ class Information:
         self._cards_are_public = cards_are_public
         self._root = root_agent
 
-    def answer(self, request: HttpRequest, route: Route) -> Answer:
+    def answer(self, request: RequestHead, route: Route) -> Answer:
         """The answer of one surface. Raises `Refused`."""
         match route.surface:
             case Surface.HEALTH:
@@ -124,7 +124,7 @@ class Information:
             return json_answer({"status": "leaving"}, 503)
         return json_answer({"status": "ok"})
 
-    def _info(self, request: HttpRequest) -> Answer:
+    def _info(self, request: RequestHead) -> Answer:
         document: dict[str, Any] = {
             "name": "a2a-relay",
             "version": a2a_relay.__version__,
@@ -139,12 +139,12 @@ class Information:
             return Answer(200, jsonbytes.dump(document)[:-1] + tail)
         return json_answer(document)
 
-    def _tenant_directory(self, request: HttpRequest, route: Route) -> Answer:
+    def _tenant_directory(self, request: RequestHead, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential)
         access.require_tenant(principal, route.agent.tenant)
         return Answer(200, _array(self._listed(request, principal)))
 
-    def _forget(self, request: HttpRequest, route: Route) -> Answer:
+    def _forget(self, request: RequestHead, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential)
         access.require_tenant(principal, route.agent.tenant)
         access.require_role(principal, Role.ADMIN)
@@ -152,17 +152,17 @@ class Information:
             raise Refused(Reason.AGENT_NOT_FOUND)
         return Answer(204, b"")
 
-    def _letter(self, request: HttpRequest, route: Route) -> Answer:
+    def _letter(self, request: RequestHead, route: Route) -> Answer:
         """relay-go's poll of a queued message: this relay keeps none yet, so that no id is known."""
         principal = self._node.authenticate(request.credential)
         access.require_tenant(principal, route.agent.tenant)
         raise Refused(Reason.TASK_NOT_FOUND)
 
-    def _listed(self, request: HttpRequest, principal: Principal) -> list[bytes]:
+    def _listed(self, request: RequestHead, principal: Principal) -> list[bytes]:
         base_url = self._base_url(request)
         return [_entry(view, base_url) for view in self._node.agents.of_tenant(principal.tenant)]
 
-    def _card(self, request: HttpRequest, address: Address, is_public: bool) -> Answer:
+    def _card(self, request: RequestHead, address: Address, is_public: bool) -> Answer:
         if not is_public:
             access.require_call(self._node.authenticate(request.credential), address)
         view = self._node.agents.find(address)
@@ -177,12 +177,12 @@ class Information:
             is_shared=is_public and self._exposure.is_configured,
         )
 
-    def _root_card(self, request: HttpRequest) -> Answer:
+    def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
         principal = self._node.authenticate(request.credential)
         return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
 
-    def _original_card(self, request: HttpRequest, address: Address) -> Answer:
+    def _original_card(self, request: RequestHead, address: Address) -> Answer:
         principal = self._node.authenticate(request.credential)
         access.require_call(principal, address)
         access.require_role(principal, Role.ADMIN)
@@ -191,7 +191,7 @@ class Information:
             raise Refused(Reason.AGENT_NOT_FOUND)
         return cards.original_answer(view.record)
 
-    def _base_url(self, request: HttpRequest) -> str:
+    def _base_url(self, request: RequestHead) -> str:
         return self._exposure.base_url(request.headers, request.scheme, request.client)
 
 

@@ -14,7 +14,7 @@ from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import JSON
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
-from a2a_relay.fronts.http.request import HttpRequest
+from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.wire.frames import Rest
 
 
@@ -26,7 +26,7 @@ class ReadCall(NamedTuple):
 
 
 def read_jsonrpc(
-    request: HttpRequest, address: Address, principal: Principal, body: bytes, push_targets: PushTargets
+    request: RequestHead, address: Address, principal: Principal, body: bytes, push_targets: PushTargets
 ) -> ReadCall:
     """Read a JSON-RPC call. Raises `jsonrpc.BadRequest`, or `Refused` inside of one."""
     read = jsonrpc.read(body)
@@ -56,7 +56,7 @@ def read_jsonrpc(
 
 
 def read_rest(
-    request: HttpRequest, route: Route, principal: Principal, body: bytes, push_targets: PushTargets
+    request: RequestHead, route: Route, principal: Principal, body: bytes, push_targets: PushTargets
 ) -> ReadCall:
     """Read an HTTP+JSON call of any dialect. Raises `Refused`."""
     path = route.rest
@@ -101,5 +101,5 @@ def _method_name(path: rest.RestPath, version: str | None, role: str | None) -> 
     return (method.v03 or method.v10) if is_v03 else method.v10
 
 
-def _version(request: HttpRequest, parameter: str | None) -> str | None:
+def _version(request: RequestHead, parameter: str | None) -> str | None:
     return request.headers.get(versions.VERSION_HEADER) or parameter or None

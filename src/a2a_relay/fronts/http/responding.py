@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from a2a_relay.a2a import sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import EVENT_STREAM, Binding
 from a2a_relay.fronts.http.request import HttpRequest, Send
-from a2a_relay.fronts.http.sinks import StreamSink, UnarySink
+from a2a_relay.fronts.http.sinks import StreamSink
+from a2a_relay.node.waiter import Waiter
 
 # Some proxies hold back what has no length unless they are told not to.
 _UNBUFFERED: Headers = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -45,7 +46,7 @@ class Responder:
         """A response whose body is known."""
         length = ("content-length", str(len(answer.body)))
         headers: Headers = (("content-type", answer.media_type), length, *answer.headers)
-        if not self._request.is_read and _may_have_body(self._request):
+        if not self._request.is_read and self._request.may_have_body:
             headers = (*headers, ("connection", "close"))
         await self.head(answer.status, headers)
         await self.part(answer.body, more=False)
@@ -61,7 +62,7 @@ class Responder:
         """A piece of the body."""
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def unary(self, sink: UnarySink, binding: Binding, pace: Pace) -> Sent:
+    async def unary(self, sink: Waiter, binding: Binding, pace: Pace) -> Sent:
         """The answer of a unary call, with blanks before it while the agent thinks (decision 5)."""
         seconds = pace.unary_keepalive if binding.keeps_alive and pace.unary_keepalive else None
         outcome = await _outcome(sink, seconds)
@@ -119,18 +120,7 @@ class Responder:
         return Sent(self.status, failure, events)
 
 
-async def _outcome(sink: UnarySink, seconds: float | None) -> Outcome | None:
+async def _outcome(sink: Waiter, seconds: float | None) -> Outcome | None:
     """The outcome, or None when `seconds` pass without one."""
     done, _ = await asyncio.wait({sink.outcome}, timeout=seconds)
     return sink.outcome.result() if done else None
-
-
-def _may_have_body(request: HttpRequest) -> bool:
-    headers = request.headers
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-
-
-async def until_gone(request: HttpRequest) -> Refused:
-    """Wait for the client to go away."""
-    await request.gone()
-    return Refused(Reason.CLIENT_GONE)

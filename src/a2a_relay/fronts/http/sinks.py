@@ -1,4 +1,4 @@
-"""Where the node leaves answers for an HTTP response that is written by a coroutine."""
+"""Where the node leaves the events of a stream that is written by a coroutine."""
 
 from __future__ import annotations
 
@@ -6,24 +6,7 @@ import asyncio
 from collections import deque
 
 from a2a_relay.core.exchange import AgentError, Outcome, Result
-from a2a_relay.errors import Reason, Refused
-
-
-class UnarySink:
-    """Resolves a future with the one answer."""
-
-    def __init__(self) -> None:
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    def answer(self, outcome: Outcome) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-    def event(self, result: Result) -> bool:
-        return False
-
-    def end(self, failure: AgentError | Refused | None) -> None:
-        self.answer(failure or Refused(Reason.INVALID_AGENT_RESPONSE, "the agent ended without an answer"))
+from a2a_relay.errors import Refused
 
 
 class StreamSink:

@@ -1,28 +1,11 @@
-"""Where the node leaves answers for a response that is being written."""
+"""Where the node leaves the events of a stream that is being written."""
 
 from __future__ import annotations
 
 import asyncio
 
 from a2a_relay.core.exchange import AgentError, Result
-from a2a_relay.errors import Reason, Refused
-from a2a_relay.fronts.http.sinks import StreamSink, UnarySink
-
-
-async def test_a_unary_sink_takes_the_first_answer() -> None:
-    sink = UnarySink()
-    sink.answer(Result(b"1"))
-    sink.answer(Result(b"2"))
-    assert await sink.outcome == Result(b"1")
-    assert not sink.event(Result(b"3"))
-
-
-async def test_a_unary_sink_takes_an_end_for_a_failure() -> None:
-    sink = UnarySink()
-    sink.end(None)
-    outcome = await sink.outcome
-    assert isinstance(outcome, Refused)
-    assert outcome.reason is Reason.INVALID_AGENT_RESPONSE
+from a2a_relay.fronts.http.sinks import StreamSink
 
 
 async def test_a_stream_sink_keeps_events_in_order() -> None:

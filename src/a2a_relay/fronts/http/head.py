@@ -1,0 +1,93 @@
+"""The head of an HTTP request, as every lane reads it: target, headers, credential."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.wire.codec import is_service_header
+
+_SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
+_LENGTH = re.compile(r"[0-9]+")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class RequestHead:
+    """Method, raw target and headers by lower-case name; repeated lines are joined by a comma.
+
+    Raises `Refused` (INVALID_HTTP) for headers that can be read in two ways.
+    """
+
+    def __init__(self, verb: str, target: bytes, headers: RawHeaders, scheme: str, client: str) -> None:
+        self.verb = verb
+        self.target = target
+        self.headers = read_headers(headers)
+        self.scheme = scheme
+        self.client = client
+        self.id = _request_id(self.headers.get("x-request-id"))
+
+    @property
+    def credential(self) -> str:
+        """The bearer token, or the whole header as relay-go takes it. Raises UNAUTHENTICATED when there is none."""
+        return bearer(self.headers)
+
+    @property
+    def may_have_body(self) -> bool:
+        """Whether a body may follow."""
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+
+    def service_headers(self) -> dict[str, str]:
+        """A2A's own headers, which pass through; names that the relay stamps are not among them."""
+        return {
+            name: text
+            for name, text in self.headers.items()
+            if name.startswith(("a2a-", "x-a2a-")) and is_service_header(name)
+        }
+
+    def require_json(self) -> None:
+        """Refuse multipart; any other content type is taken when the body is JSON (decision 27)."""
+        if self.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+            raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED)
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED, "a compressed body is not supported")
+
+    def require_length(self, limit: int) -> None:
+        """Refuse a body whose length is too large before it costs."""
+        length = self.headers.get("content-length", "0")
+        if _LENGTH.fullmatch(length) and (len(length) > 18 or int(length) > limit):
+            raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
+
+
+def read_headers(headers: RawHeaders) -> dict[str, str]:
+    """Headers by lower-case name. One that must be single and is not makes the request ambiguous."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+        if name not in found:
+            found[name] = value
+        elif name in _SINGLE:
+            if found[name] != value:
+                raise Refused(Reason.INVALID_HTTP, f"the header {name} is given twice")
+        else:
+            found[name] = f"{found[name]}, {value}"
+    return found
+
+
+def bearer(headers: dict[str, str]) -> str:
+    """The credential of a request. Raises UNAUTHENTICATED."""
+    text = headers.get("authorization", "")
+    scheme, _, rest = text.partition(" ")
+    token = rest.strip() if scheme.lower() == "bearer" else text
+    if not token:
+        raise Refused(Reason.UNAUTHENTICATED)
+    return token
+
+
+def _request_id(given: str | None) -> str:
+    """The client's X-Request-ID when it is harmless, else a new one."""
+    if given and len(given) <= 64 and given.isascii() and given.replace("-", "").replace("_", "").isalnum():
+        return given
+    return secrets.token_hex(8)

@@ -1,0 +1,155 @@
+"""The HTTP front over a real node, spoken to as an ASGI server would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+
+from a2a_relay.core.limits import Limits
+from a2a_relay.core.push_targets import PushTargets
+from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.calls import CallRules, Calls
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.responding import Pace
+from a2a_relay.testing import TEST_SECRET, FakeClock, Playbook, RecordingObserver, make_node, make_token
+
+IMPATIENT = Pace(0.01, 0.01, 0.01)
+"""Signs of life after ten milliseconds."""
+
+
+class Response(NamedTuple):
+    """What an ASGI server was given to send."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Front:
+    """A relay without a socket."""
+
+    app: RelayApp
+    clock: FakeClock
+    observer: RecordingObserver
+
+    def token(self, role: str = "", tenant: str = "acme", agent: str = "") -> str:
+        """A good token; without a role it is the tenant's admin."""
+        claims = {"tenant": tenant, "role": role, "agent_id": agent, "sub": "sam", "exp": self.clock.now() + 3600}
+        return make_token(TEST_SECRET, claims)
+
+    def agent(
+        self, name: str = "zaf", tenant: str = "acme", card: str = '{"name":"Zaf"}', kind: str = "a2a-relay/1"
+    ) -> Playbook:
+        """An agent that has attached."""
+        link = Playbook(self.app.node, self.clock, token=self.token("agent", tenant, name))
+        link.play(f"""
+            >> {{"type":"auth","token":"$token","protocol":"{kind}","agent_card":{card}}}
+            << {{"type":"auth_ok", ...}}
+        """)
+        return link
+
+    async def ask(
+        self,
+        verb: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        token: str | None = None,
+        gone: asyncio.Event | None = None,
+        **headers: str,
+    ) -> Response:
+        """One request, to the end of its response. `gone` is when the client hangs up."""
+        path, _, query = target.partition("?")
+        raw = [(b"host", b"relay.example")] if "host" not in headers else []
+        raw += [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+        if token is not None:
+            raw.append((b"authorization", f"Bearer {token}".encode()))
+        if body:
+            raw.append((b"content-length", str(len(body)).encode()))
+        scope = {
+            "type": "http",
+            "method": verb,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": raw,
+            "client": ("192.0.2.9", 5000),
+            "scheme": "http",
+        }
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop(0)
+            await (gone or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(dict(message))
+
+        await asyncio.wait_for(self.app(scope, receive, send), 20)
+        return _response(sent)
+
+    async def asked(self, link: Playbook, answer: str, *question: Any, **more: Any) -> Response:
+        """A call, during which the agent says the lines of `answer`."""
+        asking = asyncio.ensure_future(self.ask(*question, **more))
+        while not link.transport.unread and not asking.done():
+            await asyncio.sleep(0)
+        link.play(answer)
+        return await asking
+
+
+def _response(sent: list[dict[str, Any]]) -> Response:
+    if not sent:
+        return Response(0, {}, b"")
+    assert sent[0]["type"] == "http.response.start"
+    assert not sent[-1].get("more_body", False)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    body = b"".join(message["body"] for message in sent[1:])
+    if "content-length" in headers:
+        assert int(headers["content-length"]) == len(body)
+    return Response(sent[0]["status"], headers, body)
+
+
+@pytest.fixture
+def make_front() -> Callable[..., Front]:
+    def make(
+        *,
+        public_url: str = "",
+        visibility: str = "public",
+        pace: Pace = IMPATIENT,
+        push: str = "any",
+        **limits: Any,
+    ) -> Front:
+        clock, observer = FakeClock(), RecordingObserver()
+        node = make_node(clock=clock, observer=observer, limits=Limits(**limits))
+        exposure = Exposure(public_url, [])
+        rules = CallRules(pace, PushTargets(push), 5.0, "1.0")
+        information = Information(
+            node, exposure, legacy_version="1.0", card_max_age=60, cards_are_public=visibility == "public"
+        )
+
+        async def nothing() -> None:
+            return None
+
+        app = RelayApp(node, Calls(node, exposure, rules), information, exposure, on_shutdown=nothing)
+        return Front(app, clock, observer)
+
+    return make
+
+
+@pytest.fixture
+def front(make_front: Callable[..., Front]) -> Front:
+    return make_front()
