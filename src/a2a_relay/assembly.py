@@ -16,10 +16,10 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
-from a2a_relay.fronts.http.calls import CallRules, Calls
+from a2a_relay.fronts.http.calls import Calls
+from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
-from a2a_relay.fronts.http.responding import Pace
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.directory import Directory
@@ -103,7 +103,7 @@ def build_app(settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], 
         cards_are_public=settings.card_visibility == "public",
         root_agent=_root_agent(settings),
     )
-    return RelayApp(node, Calls(node, exposure, rules), information, exposure, on_shutdown=on_shutdown)
+    return RelayApp(node, Calls(CallDesk(node, exposure, rules)), information, exposure, on_shutdown=on_shutdown)
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:

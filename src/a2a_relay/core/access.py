@@ -36,8 +36,3 @@ def require_role(principal: Principal, role: Role) -> None:
     """Refuse whoever has another role."""
     if principal.role is not role:
         raise Refused(Reason.PERMISSION_DENIED)
-
-
-def sees_hidden_reasons(principal: Principal, address: Address) -> bool:
-    """Whether a 404 may help by listing the agents there are (decision 6)."""
-    return principal.tenant == address.tenant

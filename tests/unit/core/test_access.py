@@ -59,8 +59,3 @@ def test_a_role_is_required() -> None:
     access.require_role(make_principal(role=Role.ADMIN), Role.ADMIN)
     with pytest.raises(Refused):
         access.require_role(make_principal(role=Role.SENDER), Role.ADMIN)
-
-
-def test_only_the_own_tenant_learns_which_agents_there_are() -> None:
-    assert access.sees_hidden_reasons(make_principal("acme"), ZAF)
-    assert not access.sees_hidden_reasons(make_principal("other"), ZAF)

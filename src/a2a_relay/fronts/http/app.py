@@ -10,14 +10,13 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
 from a2a_relay.fronts.http.answer import refusal
 from a2a_relay.fronts.http.calls import Calls
+from a2a_relay.fronts.http.desk import CALL_SURFACES
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
-
-_CALLS = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST})
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -62,7 +61,7 @@ class RelayApp:
         method = request.verb
         try:
             route = read_target(request.verb, request.target)
-            if route.surface in _CALLS:
+            if route.surface in CALL_SURFACES:
                 sent, method = await self._calls.serve(request, route, responder)
             else:
                 answer = self._information.answer(request, route)
@@ -89,7 +88,7 @@ class RelayApp:
                 status=sent.status,
                 reason=reason,
                 is_agent_error=isinstance(outcome, AgentError),
-                is_call=route is not None and route.surface in _CALLS,
+                is_call=route is not None and route.surface in CALL_SURFACES,
                 duration_seconds=self.node.clock.monotonic() - started_at,
                 events=sent.events,
             )

@@ -11,6 +11,8 @@ from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import JSON, Answer, Headers, refusal_headers, rest_refusal
 
 EVENT_STREAM = "text/event-stream"
+# Some proxies hold back what has no length unless they are told not to.
+UNBUFFERED: Headers = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 class Binding(Protocol):

@@ -9,21 +9,11 @@ from a2a_relay.a2a import sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import Answer, Headers
-from a2a_relay.fronts.http.bindings import EVENT_STREAM, Binding
+from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
+from a2a_relay.fronts.http.desk import Pace
 from a2a_relay.fronts.http.request import HttpRequest, Send
 from a2a_relay.fronts.http.sinks import StreamSink
 from a2a_relay.node.waiter import Waiter
-
-# Some proxies hold back what has no length unless they are told not to.
-_UNBUFFERED: Headers = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
-
-
-class Pace(NamedTuple):
-    """When a silent response gives a sign of life, in seconds."""
-
-    head_wait: float
-    heartbeat: float
-    unary_keepalive: float
 
 
 class Sent(NamedTuple):
@@ -69,7 +59,7 @@ class Responder:
         if outcome is not None:
             await self.whole(binding.answer(outcome))
             return Sent(self.status, outcome)
-        await self.head(200, (("content-type", "application/json"), *_UNBUFFERED))
+        await self.head(200, (("content-type", "application/json"), *UNBUFFERED))
         while outcome is None:
             await self.part(b" ")
             outcome = await _outcome(sink, seconds)
@@ -92,7 +82,7 @@ class Responder:
 
     async def _stream_head(self, sink: StreamSink) -> None:
         passed: Headers = tuple(sink.events[0].headers.items()) if sink.events else ()
-        await self.head(200, (("content-type", EVENT_STREAM), *_UNBUFFERED, *passed))
+        await self.head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *passed))
         if not sink.events and not sink.is_over:
             await self.part(sse.HEARTBEAT)
 

@@ -13,10 +13,10 @@ import pytest
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.fronts.http.app import RelayApp
-from a2a_relay.fronts.http.calls import CallRules, Calls
+from a2a_relay.fronts.http.calls import Calls
+from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
-from a2a_relay.fronts.http.responding import Pace
 from a2a_relay.testing import TEST_SECRET, FakeClock, Playbook, RecordingObserver, make_node, make_token
 
 IMPATIENT = Pace(0.01, 0.01, 0.01)
@@ -144,7 +144,7 @@ def make_front() -> Callable[..., Front]:
         async def nothing() -> None:
             return None
 
-        app = RelayApp(node, Calls(node, exposure, rules), information, exposure, on_shutdown=nothing)
+        app = RelayApp(node, Calls(CallDesk(node, exposure, rules)), information, exposure, on_shutdown=nothing)
         return Front(app, clock, observer)
 
     return make

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from a2a_relay.errors import Reason
-from a2a_relay.fronts.http.responding import Pace
+from a2a_relay.fronts.http.desk import Pace
 
 BASE = "/t/acme/a2a/zaf"
 SEND = b'{"jsonrpc":"2.0","id":"c1","method":"SendMessage","params":{"message":{}}}'

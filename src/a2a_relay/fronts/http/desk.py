@@ -1,0 +1,148 @@
+"""Where calls are admitted, read and submitted: the decisions of the HTTP front, shared by every lane.
+
+Synchronous and without I/O. A lane brings a head, later a body, and a sink; it
+owns bytes and time, and nothing here knows which lane it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from a2a_relay.a2a import agent_card, jsonbytes, jsonrpc
+from a2a_relay.a2a.methods import Operation
+from a2a_relay.core import access
+from a2a_relay.core.address import Address
+from a2a_relay.core.call import Call
+from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
+from a2a_relay.core.limits import BodyBudget
+from a2a_relay.core.principal import Principal
+from a2a_relay.core.push_targets import PushTargets
+from a2a_relay.core.target import Route, Surface
+from a2a_relay.core.urls import agent_urls
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http.answer import Answer
+from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.head import RequestHead
+from a2a_relay.fronts.http.reading import ReadCall, read_jsonrpc, read_rest
+from a2a_relay.node.relay_node import RelayNode
+
+CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST})
+
+
+class Pace(NamedTuple):
+    """When a silent response gives a sign of life, in seconds."""
+
+    head_wait: float
+    heartbeat: float
+    unary_keepalive: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What of the settings the front itself applies to calls."""
+
+    pace: Pace
+    push_targets: PushTargets
+    body_timeout_seconds: float
+    legacy_version: str
+    root_agent: Address | None = None
+
+
+class Admission(NamedTuple):
+    """Who calls, and whom."""
+
+    principal: Principal
+    address: Address
+
+
+class CallDesk:
+    """The decisions about one call, in their order: `admit` by the head, `read` the body, `submit`."""
+
+    def __init__(self, node: RelayNode, exposure: Exposure, rules: CallRules) -> None:
+        self.node = node
+        self.rules = rules
+        self._exposure = exposure
+        self._bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
+
+    def admit(self, head: RequestHead, route: Route) -> Admission:
+        """Decide by the head alone, before a body costs anything. Raises `Refused`."""
+        principal = self.node.authenticate(head.credential)
+        if route.address is None:
+            address = self.node.agents.at_root(principal.tenant, self.rules.root_agent)
+        else:
+            address = route.address
+            access.require_call(principal, address)
+        head.require_json()
+        head.require_length(self.node.limits.max_body)
+        return Admission(principal, address)
+
+    def read(self, head: RequestHead, route: Route, admission: Admission, body: bytes) -> ReadCall:
+        """Read the call. Raises `Refused`; with a JSON-RPC id, where one is known, as `jsonrpc.BadRequest`."""
+        if route.surface is Surface.REST:
+            read = read_rest(head, route, admission.principal, body, self.rules.push_targets)
+        else:
+            read = read_jsonrpc(head, admission.address, admission.principal, body, self.rules.push_targets)
+        if read.call.operation is not Operation.EXTENDED_CARD:
+            return read
+        return read._replace(binding=CardBinding(read.binding, self._card_rewrite(head, read.call)))
+
+    def submit(self, call: Call, sink: Sink) -> Exchange:
+        """Hand the call to the node. Raises `Refused`; to the tenant's own caller a wrong name lists the right ones."""
+        try:
+            return self.node.submit(call, sink)
+        except Refused as refused:
+            if refused.reason is not Reason.AGENT_NOT_FOUND or call.principal.tenant != call.address.tenant:
+                raise
+            names = [view.record.address.agent for view in self.node.agents.of_tenant(call.address.tenant)]
+            metadata = {"agents": ", ".join(names[:20])} if names else {}
+            raise Refused(refused.reason, metadata=metadata) from refused
+
+    def hold(self, admission: Admission, size: int) -> None:
+        """Count a body that is in flight. Raises RELAY_BUSY."""
+        self._bodies.take(admission.principal.tenant, size)
+
+    def release(self, admission: Admission, size: int) -> None:
+        """A body that was held is gone."""
+        self._bodies.give_back(admission.principal.tenant, size)
+
+    def _card_rewrite(self, head: RequestHead, call: Call) -> agent_card.Rewrite:
+        record = self.node.agents.find(call.address)
+        urls = agent_urls(self._exposure.base_url(head.headers, head.scheme, head.client), call.address)
+        rest_v03 = record is not None and record.record.serves_rest_v03
+        return agent_card.Rewrite(urls, self.rules.legacy_version, rest_v03)
+
+
+def refusal_answer(refused: Refused, route: Route, binding: Binding | None) -> Answer:
+    """A refusal in the binding of the call, as far as that is known yet."""
+    if isinstance(refused, jsonrpc.BadRequest):
+        binding = JsonRpcBinding(refused.id)
+    elif binding is None:
+        binding = RestBinding() if route.surface is Surface.REST else JsonRpcBinding()
+    return binding.answer(refused)
+
+
+class CardBinding:
+    """A binding whose result is a card: it passes the same rewriting as the public one (rule S2)."""
+
+    keeps_alive = False
+
+    def __init__(self, binding: Binding, rewrite: agent_card.Rewrite) -> None:
+        self._binding = binding
+        self._rewrite = rewrite
+
+    def answer(self, outcome: Outcome) -> Answer:
+        if isinstance(outcome, Result):
+            try:
+                jsonbytes.check(outcome.body)
+                outcome = outcome._replace(body=self._rewrite(outcome.body).body)
+            except Refused:
+                outcome = Refused(Reason.INVALID_AGENT_RESPONSE, "the extended card could not be read")
+        return self._binding.answer(outcome)
+
+    def event(self, result: bytes) -> bytes:
+        return self._binding.event(result)
+
+    def error_event(self, failure: AgentError | Refused) -> bytes:
+        return self._binding.error_event(failure)
