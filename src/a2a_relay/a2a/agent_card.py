@@ -106,6 +106,8 @@ def _is_own(fields: dict[str, bytes], urls: dict[str, str]) -> bool:
     if not found or any(url is None or _normal(url) not in own for url in found):
         return False
     try:
+        if any(mark in fields.get(name, b"") for name in _SECURITY[1:] for mark in (b"//", b"\\")):
+            return False  # what a client must hold is a list of names and scopes, never a place
         schemes = jsonbytes.members(fields.get("securitySchemes", b"{}"))
         return all(_is_bearer(jsonbytes.members(scheme)) for scheme in schemes.values())
     except jsonbytes.Malformed:

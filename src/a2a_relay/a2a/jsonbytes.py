@@ -16,9 +16,11 @@ from typing import Any
 from a2a_relay.errors import Reason, Refused
 
 try:
-    import msgspec
+    import msgspec as _msgspec
 except ImportError:  # runtimes without compiled wheels
-    msgspec = None  # type: ignore[assignment,unused-ignore]
+    msgspec: Any = None
+else:
+    msgspec = _msgspec
 
 MAX_DEPTH = 100
 """Protobuf's JSON parsers stop at 100 levels; Python's own dies near 1,000."""
@@ -86,7 +88,7 @@ def members(data: bytes) -> dict[str, bytes]:
     """
     if msgspec is not None:
         try:
-            raw: dict[str, msgspec.Raw] = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+            raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         except msgspec.MsgspecError:
             return _tolerant_members(data)
         found = {key: bytes(value) for key, value in raw.items()}
@@ -193,9 +195,18 @@ def dump(document: Any) -> bytes:
     A lone surrogate is escaped, because it has no UTF-8 form.
     """
     try:
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(document)
     except UnicodeEncodeError:
         return json.dumps(document, separators=(",", ":")).encode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _encode(document: Any) -> bytes:
+    if msgspec is None:
+        return _ENCODER.encode(document).encode()
+    return bytes(msgspec.json.encode(document))
 
 
 def _blanks(text: str, at: int) -> int:

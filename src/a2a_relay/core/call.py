@@ -12,9 +12,9 @@ from a2a_relay.core.principal import Principal
 from a2a_relay.wire.frames import Rest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """A routed, authenticated, read call. `params` are the client's JSON bytes.
+    """A routed, authenticated, read call; not changed after it was made. `params` are the client's JSON bytes.
 
     `service_headers` are the `a2a-*` headers (lower-case names) that travel to the
     agent; `client_id` is the JSON-RPC id's bytes for dialects that carry whole requests.

@@ -9,17 +9,19 @@ from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result, Sink
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.ports.clock import Clock, TimerHandle
-from a2a_relay.wire.frames import Request, Response, StreamEnd, StreamEvent
+from a2a_relay.node.wheel import Wheel, WheelTimer
+from a2a_relay.ports.clock import Clock
+from a2a_relay.wire.frames import NO_META, Request, Response, StreamEnd, StreamEvent
 
 
 class Exchanges:
     """The one place that moves exchanges on and calls their sinks."""
 
-    def __init__(self, clock: Clock, tell_agent_to_stop: Callable[[Exchange, Reason], None]) -> None:
+    def __init__(self, clock: Clock, wheel: Wheel, tell_agent_to_stop: Callable[[Exchange, Reason], None]) -> None:
         self._clock = clock
+        self._wheel = wheel
         self._tell_agent_to_stop = tell_agent_to_stop
-        self._deadlines: dict[str, TimerHandle] = {}
+        self._deadlines: dict[str, WheelTimer] = {}
         self.on_idle: Callable[[], None] | None = None
         """Called whenever the last call in flight is over."""
 
@@ -37,7 +39,7 @@ class Exchanges:
             timeout_ms=int(timeout_seconds * 1000),
             stream=call.streams,
             client_id=call.client_id,
-            meta=call.meta(),
+            meta=call.meta() if session.dialect.has_meta else NO_META,
             rest=call.rest,
         )
         return exchange, request
@@ -45,7 +47,7 @@ class Exchanges:
     def start(self, exchange: Exchange) -> None:
         """The request was handed to the link: from now on the exchange is in flight."""
         exchange.session.open(exchange)
-        self._deadlines[exchange.id] = self._clock.call_later(
+        self._deadlines[exchange.id] = self._wheel.call_later(
             exchange.expires_at - exchange.started_at, partial(self._expire, exchange)
         )
 

@@ -30,6 +30,7 @@ from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
 from a2a_relay.node.waiter import Waiter
+from a2a_relay.node.wheel import Wheel
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
@@ -74,7 +75,8 @@ class RelayNode:
         self.observer = ports.observer
         self.limits = limits
         self.is_leaving = False
-        self.exchanges = Exchanges(ports.clock, self._tell_agent_to_stop)
+        self.wheel = Wheel(ports.clock)
+        self.exchanges = Exchanges(ports.clock, self.wheel, self._tell_agent_to_stop)
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self._authenticator = ports.authenticator

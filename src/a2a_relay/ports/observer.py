@@ -11,7 +11,7 @@ from a2a_relay.errors import Reason
 from a2a_relay.wire.close_codes import CloseCode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallReport:
     """One call that is over. Never holds a body, a message or a credential.
 

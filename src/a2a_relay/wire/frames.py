@@ -6,7 +6,7 @@ Bodies (`params`, `result`, `error`, cards) are JSON bytes and stay so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -110,8 +110,10 @@ class Rest:
     query: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+NO_META: Mapping[str, Any] = MappingProxyType({})
+
+
+class Request(NamedTuple):
     """One call on its way to an agent."""
 
     id: str
@@ -120,7 +122,7 @@ class Request:
     timeout_ms: int
     stream: bool = False
     client_id: bytes = b"null"
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = NO_META
     rest: Rest | None = None
 
 

@@ -17,6 +17,8 @@ class Dialect(Protocol):
     name: str
     has_streams: bool
     """Whether streaming calls cross as streams; elsewhere one answer becomes a stream of one event."""
+    has_meta: bool
+    """Whether a request tells what is known beside the body: the sender, the version, service headers."""
     has_pings: bool
     """Whether the relay may send application-level pings."""
 

@@ -36,6 +36,7 @@ class NativeDialect(RelayGoDialect):
 
     name = "native"
     has_streams = True
+    has_meta = True
     has_pings = True
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
@@ -89,7 +90,7 @@ class NativeDialect(RelayGoDialect):
                 "query": request.rest.query,
             }
             parts.append(b',"rest":' + jsonbytes.dump(rest))
-        parts.append(b',"meta":%b}' % jsonbytes.dump(request.meta))
+        parts.append(b',"meta":%b}' % jsonbytes.dump(dict(request.meta)))
         return codec.write("a2a.request", b"".join(parts))
 
     def cancel(self, id: str, reason: str) -> bytes | None:

@@ -7,6 +7,8 @@ both  -> ping / pong
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.errors import Reason
@@ -29,6 +31,7 @@ class RelayGoDialect:
 
     name = "relay-go"
     has_streams = False
+    has_meta = False
     has_pings = False
 
     def read(self, frame: bytes) -> AgentFrame:
@@ -61,7 +64,7 @@ class RelayGoDialect:
             b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
             % (
                 request.id.encode(),
-                jsonbytes.dump(relay_go_name(request.method)),
+                _method_name(request.method),
                 request.params,
                 request.timeout_ms,
             ),
@@ -81,6 +84,11 @@ class RelayGoDialect:
 
     def pong(self) -> bytes:
         return b'{"type":"pong"}'
+
+
+@lru_cache(1024)
+def _method_name(method: str) -> bytes:
+    return jsonbytes.dump(relay_go_name(method))
 
 
 def _read_auth(fields: dict[str, bytes]) -> Auth:

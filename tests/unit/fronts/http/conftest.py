@@ -10,17 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from a2a_relay.assembly import build_app
 from a2a_relay.core.limits import Limits
-from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.fronts.http.app import RelayApp
-from a2a_relay.fronts.http.calls import Calls
-from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
-from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.information import Information
+from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, FakeClock, Playbook, RecordingObserver, make_node, make_token
 
-IMPATIENT = Pace(0.01, 0.01, 0.01)
-"""Signs of life after ten milliseconds."""
+IMPATIENT = 0.01
+"""Seconds until a sign of life."""
 
 
 class Response(NamedTuple):
@@ -125,27 +122,23 @@ def _response(sent: list[dict[str, Any]]) -> Response:
 
 @pytest.fixture
 def make_front() -> Callable[..., Front]:
-    def make(
-        *,
-        public_url: str = "",
-        visibility: str = "public",
-        pace: Pace = IMPATIENT,
-        push: str = "any",
-        **limits: Any,
-    ) -> Front:
+    """A front of its own making: `pace` is seconds between signs of life, the rest are limits."""
+
+    def make(*, public_url: str = "", visibility: str = "public", pace: float = IMPATIENT, **limits: Any) -> Front:
         clock, observer = FakeClock(), RecordingObserver()
-        node = make_node(clock=clock, observer=observer, limits=Limits(**limits))
-        exposure = Exposure(public_url, [])
-        rules = CallRules(pace, PushTargets(push), 5.0, "1.0")
-        information = Information(
-            node, exposure, legacy_version="1.0", card_max_age=60, cards_are_public=visibility == "public"
+        settings = Settings(
+            public_url=public_url,
+            card_visibility=visibility,
+            stream_head_wait=pace,
+            sse_heartbeat=pace,
+            unary_keepalive=pace,
         )
 
         async def nothing() -> None:
             return None
 
-        app = RelayApp(node, Calls(CallDesk(node, exposure, rules)), information, exposure, on_shutdown=nothing)
-        return Front(app, clock, observer)
+        node = make_node(clock=clock, observer=observer, limits=Limits(**limits))
+        return Front(build_app(settings, node, on_shutdown=nothing), clock, observer)
 
     return make
 

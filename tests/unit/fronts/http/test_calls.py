@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from a2a_relay.errors import Reason
-from a2a_relay.fronts.http.desk import Pace
 
 BASE = "/t/acme/a2a/zaf"
 SEND = b'{"jsonrpc":"2.0","id":"c1","method":"SendMessage","params":{"message":{}}}'
 STREAM = b'{"jsonrpc":"2.0","id":"c1","method":"SendStreamingMessage","params":{"message":{}}}'
-PATIENT = Pace(5, 5, 5)
+PATIENT = 5.0
 
 
 class TestAUnaryCall:

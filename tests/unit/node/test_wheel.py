@@ -1,0 +1,64 @@
+"""Many coarse timers on one: never early, late by at most one slot, gone when called off."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2a_relay.node.wheel import RESOLUTION_SECONDS, Wheel
+from a2a_relay.testing import FakeClock
+
+
+@given(st.lists(st.floats(0, 30), max_size=20), st.floats(0, 5))
+def test_timers_fire_in_time(delays: list[float], start: float) -> None:
+    clock = FakeClock()
+    clock.advance(start)
+    wheel = Wheel(clock)
+    fired: dict[int, float] = {}
+    begun = clock.monotonic()
+    for number, delay in enumerate(delays):
+        wheel.call_later(delay, lambda number=number: fired.setdefault(number, clock.monotonic()))
+    for _ in range(320):
+        clock.advance(RESOLUTION_SECONDS)
+    assert len(fired) == len(delays)
+    for number, delay in enumerate(delays):
+        late = fired[number] - begun - delay
+        assert -1e-6 <= late <= 2 * RESOLUTION_SECONDS + 1e-6
+    assert len(wheel) == 0
+
+
+def test_a_timer_that_is_called_off_never_fires_and_is_not_kept() -> None:
+    clock = FakeClock()
+    wheel = Wheel(clock)
+    fired: list[str] = []
+    timer = wheel.call_later(1, lambda: fired.append("off"))
+    wheel.call_later(1, lambda: fired.append("on"))
+    timer.cancel()
+    timer.cancel()
+    assert len(wheel) == 1
+    clock.advance(2)
+    assert fired == ["on"]
+
+
+def test_an_empty_wheel_does_not_turn() -> None:
+    clock = FakeClock()
+    wheel = Wheel(clock)
+    assert clock.pending == 0
+    wheel.call_later(0.5, lambda: None)
+    clock.advance(2)
+    assert clock.pending == 0
+
+
+def test_a_timer_may_set_another_one_for_at_once() -> None:
+    clock = FakeClock()
+    wheel = Wheel(clock)
+    fired: list[int] = []
+
+    def again() -> None:
+        fired.append(len(fired))
+        if len(fired) < 3:
+            wheel.call_later(0, again)
+
+    wheel.call_later(0, again)
+    clock.advance(1)
+    assert fired == [0, 1, 2]
