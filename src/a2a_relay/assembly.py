@@ -85,9 +85,11 @@ def build_node(settings: Settings, directory: Directory, secret: str) -> RelayNo
     return RelayNode(ports, read_limits(settings))
 
 
-def build_app(settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], Awaitable[None]]) -> RelayApp:
-    """The HTTP front around a node."""
-    exposure = Exposure(settings.public_url, settings.trusted_proxies)
+def build_app(
+    settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], Awaitable[None]], bound_url: str = ""
+) -> RelayApp:
+    """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
+    exposure = Exposure(settings.public_url, settings.trusted_proxies, bound_url=bound_url)
     rules = CallRules(
         pace=Pace(settings.stream_head_wait, settings.sse_heartbeat, settings.unary_keepalive),
         push_targets=PushTargets(_push_rule(settings)),
@@ -142,10 +144,11 @@ def serve(settings: Settings) -> int:
     async def leave() -> None:
         await node.leave(settings.leave_grace)
 
-    app = build_app(settings, node, on_shutdown=close_store)
+    app = build_app(settings, node, on_shutdown=close_store, bound_url=base_url if settings.is_loopback else "")
     config = server_config(
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
+        app.report_refusal,
         ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=5,
@@ -164,6 +167,8 @@ def _announce(settings: Settings, base_url: str) -> None:
         log.warning("settings", message=warning)
     if settings.is_loopback:
         write_profile(settings, base_url)
+    elif not settings.public_url:
+        log.warning("settings", message="no public_url is set: cards carry whatever Host a client names")
     if settings.store.startswith("memory:"):
         log.warning("store", message="memory: registered agents are forgotten at exit", durability="memory")
     log.info("serving", url=base_url, store=settings.store, pid=os.getpid())

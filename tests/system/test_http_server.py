@@ -118,5 +118,38 @@ async def test_tls_by_certificate_files_serves_clients_and_agents(tmp_path: Path
                 assert card["supportedInterfaces"][0]["url"].startswith(url)
 
 
+@pytest.mark.parametrize("size", [4 * 2**20 + 1, 20 * 2**20])
+async def test_whoever_uploads_too_much_gets_to_see_why(relay: Relay, size: int) -> None:
+    headers = {"Authorization": f"Bearer {relay.token()}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        for _ in range(3):
+            answer = await client.post(relay.base("zaf"), content=b" " * size)
+            assert answer.status_code == 413
+            assert answer.json()["error"]["data"][0]["reason"] == "TOO_LARGE"
+        assert (await client.get(f"{relay.url}/livez")).status_code == 200
+
+
+async def test_what_strangers_send_is_told_in_lines_of_json(tmp_path: Path) -> None:
+    with running_relay(tmp_path) as relay:
+        await exchange(relay, b"nonsense\r\n\r\n")
+        await exchange(relay, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        await exchange(
+            relay,
+            b"GET /agent HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
+            b"\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\x81\x81\x00\x00\x00\x00\xff",
+        )
+        lines = [json.loads(line) for line in relay.program.output().splitlines()]
+        refused = next(line for line in lines if line.get("peer") == "127.0.0.1")
+        assert (refused["status"], refused["reason"]) == (400, "INVALID_HTTP")
+        assert "Traceback" not in relay.program.output()
+
+
+async def test_a_relay_on_loopback_is_not_talked_into_another_name(relay: Relay) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        headers = {"Host": "evil.example", "Authorization": f"Bearer {relay.token()}"}
+        answer = await client.get(f"{relay.url}/", headers=headers)
+        assert "evil.example" not in answer.text
+
+
 def test_a_plain_probe_answers_before_anything_is_attached(relay: Relay) -> None:
     assert answers(f"{relay.url}/livez")() is not None

@@ -17,6 +17,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_loopback_authority(authority: str) -> bool:
+    """Whether a Host header (`host[:port]`) names this machine to itself."""
+    host = authority if authority.endswith("]") else authority.rpartition(":")[0] or authority
+    return host.lower() == "localhost" or is_loopback(host)
+
+
 def from_host(host: str, scheme: str) -> str | None:
     """The URL that a Host header speaks of, or None when it is not a plain authority."""
     if not _HOST.fullmatch(host):

@@ -230,11 +230,14 @@ class RelayNode:
             except StoreError as error:
                 self.observer.notice("store_trouble", message=str(error))
 
-    def link_ended(self, link: AgentLink) -> None:
-        """A link's transport is gone, whether or not it ever authenticated."""
+    def link_ended(self, link: AgentLink, code: int | None = None) -> None:
+        """A link's transport is gone, whether or not it ever authenticated.
+
+        `code` is the close code of a transport that has closed by itself (a frame over its limit, no byte in time).
+        """
         self._unauthenticated.discard(link)
         self._open.discard(link)
-        link.closed(None)
+        link.closed(close_codes.BY_CODE.get(code) if code is not None else None)
         if not self._open:
             self._all_ended.set()
 

@@ -29,6 +29,7 @@ class CallReport:
     events: int = 0
     is_agent_error: bool = False
     is_call: bool = True
+    peer: str = ""
 
 
 class Observer(Protocol):

@@ -38,6 +38,8 @@ class LogObserver:
             "status": report.status,
             "duration_ms": round(report.duration_seconds * 1000, 2),
         }
+        if report.peer:
+            facts["peer"] = report.peer
         if report.address is not None:
             facts["tenant"] = report.address.tenant
             facts["agent"] = report.address.agent
@@ -98,6 +100,18 @@ def configure(*, log_format: str, level: str, stream: TextIO | None = None) -> N
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    root.handlers = [_Bridge(logging.WARNING)]
+
+
+class _Bridge(logging.Handler):
+    """What libraries log becomes lines of ours: no tracebacks for what a peer has done wrong."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        facts = {"error": repr(error)} if error is not None else {}
+        log = structlog.get_logger("a2a_relay")
+        log.log(record.levelno, "library", source=record.name, message=record.getMessage().strip(), **facts)
 
 
 def _escape(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

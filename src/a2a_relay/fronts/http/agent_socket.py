@@ -67,6 +67,7 @@ async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNod
     await send({"type": "websocket.accept"})
     transport = AsgiTransport(send, peer)
     link = node.open_link(transport, base_url)
+    code: int | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(transport.write())
@@ -74,24 +75,25 @@ async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNod
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if link.is_closed and not writer.done():
                 await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
+            code = reader.result() if reader.done() else None
             writer.cancel()
             reader.cancel()
     except* OSError:
         pass  # ASGI servers raise one when the peer has gone in mid-write
     finally:
-        node.link_ended(link)
+        node.link_ended(link, code)
 
 
 CLOSE_SECONDS = 5.0
 """How long a closed link may take to write what it still has to say."""
 
 
-async def _read(receive: Receive, take: Callable[[bytes], None]) -> None:
-    """Hand frames on until the agent or the network ends the link."""
+async def _read(receive: Receive, take: Callable[[bytes], None]) -> int | None:
+    """Hand frames on until the link ends; its close code, if there is one."""
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
-            return
+            return message.get("code")
         text = message.get("text")
         take(text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b"")
 

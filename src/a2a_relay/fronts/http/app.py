@@ -94,6 +94,21 @@ class RelayApp:
             )
         )
 
+    def report_refusal(self, refused: Refused, client: tuple[str, int] | None) -> None:
+        """A request that was refused below HTTP's meaning: its head could not be read or was too large."""
+        self.node.observer.call_finished(
+            CallReport(
+                request_id="",
+                address=None,
+                method="HTTP",
+                status=refused.ruling.http_status,
+                reason=refused.reason,
+                duration_seconds=0.0,
+                is_call=False,
+                peer=client[0] if client else "",
+            )
+        )
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             route = read_target("GET", raw_target(scope))

@@ -12,8 +12,10 @@ from a2a_relay.errors import Reason, Refused
 class Exposure:
     """Settings of exposure, asked once per request (decision 27)."""
 
-    def __init__(self, configured_url: str, trusted_proxies: Iterable[str]) -> None:
+    def __init__(self, configured_url: str, trusted_proxies: Iterable[str], *, bound_url: str = "") -> None:
+        """`bound_url` is the address of a relay that listens on loopback only, and empty for any other."""
         self._configured_url = configured_url.rstrip("/")
+        self._bound_url = bound_url
         self._trusted = [ipaddress.ip_network(item, strict=False) for item in trusted_proxies]
 
     @property
@@ -29,6 +31,8 @@ class Exposure:
         if self.trusts(peer):
             scheme = headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
             host = headers.get("x-forwarded-host", host).split(",")[0].strip()
+        elif self._bound_url and not public_url.is_loopback_authority(host):
+            return self._bound_url
         found = public_url.from_host(host, scheme)
         if found is None:
             raise Refused(Reason.INVALID_HTTP, "the Host header is not acceptable")

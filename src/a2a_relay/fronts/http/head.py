@@ -35,9 +35,14 @@ class RequestHead:
         return bearer(self.headers)
 
     @property
-    def may_have_body(self) -> bool:
-        """Whether a body may follow."""
-        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+    def ends_connection(self) -> bool:
+        """Whether an answer before the body must be the connection's last.
+
+        A client that waits for `100 Continue` may or may not send its body after
+        the answer (RFC 9110 section 10.1.1); a body without a length may never end.
+        Any other body is read and dropped, so that its sender gets to see the answer.
+        """
+        return "expect" in self.headers or "transfer-encoding" in self.headers
 
     def service_headers(self) -> dict[str, str]:
         """A2A's own headers, which pass through; names that the relay stamps are not among them."""

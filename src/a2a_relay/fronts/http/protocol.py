@@ -7,6 +7,7 @@ drops a slow WebSocket whose pong is late although bytes are moving (S14).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -15,6 +16,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
 
+LINGER_SECONDS = 10.0
+"""How long a client may go on sending what was refused already: closing at once would reset
+the connection, and the client would never see why it was refused."""
+LINGER_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 30.0
 SILENCE_SECONDS = 60.0
 
@@ -32,12 +37,15 @@ class RelayHttpProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol with limits on the head of a request."""
 
     http_limits = HttpLimits(32 * 1024, 100, 8 * 1024, 10.0)
+    on_refused: Callable[[Refused, tuple[str, int] | None], None] = staticmethod(lambda _refused, _client: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused: Refused | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._dropped_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,6 +53,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_lingering()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,15 +90,42 @@ class RelayHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if self._refused is None:
+        if self._linger_timer is not None:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > LINGER_BYTES:
+                self.transport.close()
+        elif self._refused is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._stop_lingering()
         if self._refused is None:
             super().on_message_complete()
+        if cycle := self._current():
+            cycle.more_body = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        cycle = self._current()
+        if cycle and cycle.response_complete and cycle.more_body:
+            self._linger()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused(Reason.INVALID_HTTP))
+
+    def _current(self) -> RequestResponseCycle | None:
+        """The cycle of the latest request; None before the first, and for an upgrade."""
+        return self.cycle
+
+    def _linger(self) -> None:
+        """Go on reading for a while, and drop what comes."""
+        self._dropped_bytes = 0
+        self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _stop_lingering(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.http_limits.header_timeout_seconds, self._head_timed_out)
@@ -110,7 +146,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
             return
         self._refused = refused
         self._stop_head_timer()
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle = self._current()
         if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
             cycle.keep_alive = False
             return
@@ -120,7 +156,12 @@ class RelayHttpProtocol(HttpToolsProtocol):
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (status, str(refused.reason).encode(), len(body), body)
         )
-        self.transport.close()
+        self.on_refused(refused, self.client)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._linger()
+        else:
+            self.transport.close()
 
 
 class RelayWebSocketProtocol(WebSocketsSansIOProtocol):

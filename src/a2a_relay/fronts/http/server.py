@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from a2a_relay.errors import SettingsError
+from a2a_relay.errors import Refused, SettingsError
 from a2a_relay.fronts.http.protocol import HttpLimits, RelayHttpProtocol, RelayWebSocketProtocol
 
 TESTED_UVICORN = ("0.54",)
@@ -53,11 +53,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def server_config(app: Any, limits: HttpLimits, **options: Any) -> uvicorn.Config:
+def server_config(
+    app: Any, limits: HttpLimits, on_refused: Callable[[Refused, tuple[str, int] | None], None], **options: Any
+) -> uvicorn.Config:
     """uvicorn's configuration for a relay; plain ASGI protocols when this uvicorn is not one that was tested."""
     protocols: dict[str, Any] = {}
     if uvicorn.__version__.startswith(TESTED_UVICORN):
-        limited = type("LimitedHttpProtocol", (RelayHttpProtocol,), {"http_limits": limits})
+        members = {"http_limits": limits, "on_refused": staticmethod(on_refused)}
+        limited = type("LimitedHttpProtocol", (RelayHttpProtocol,), members)
         protocols = {"http": limited, "ws": RelayWebSocketProtocol}
     return uvicorn.Config(
         app,
