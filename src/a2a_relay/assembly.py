@@ -16,7 +16,6 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
-from a2a_relay.fronts.http.calls import Calls
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
@@ -105,7 +104,7 @@ def build_app(
         cards_are_public=settings.card_visibility == "public",
         root_agent=_root_agent(settings),
     )
-    return RelayApp(node, Calls(CallDesk(node, exposure, rules)), information, exposure, on_shutdown=on_shutdown)
+    return RelayApp(node, CallDesk(node, exposure, rules), information, exposure, on_shutdown=on_shutdown)
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -129,7 +128,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
 def serve(settings: Settings) -> int:
     """Run a relay until it is told to stop; the exit code. Raises SettingsError or StoreError."""
     from a2a_relay.fronts.http.protocol import HttpLimits
-    from a2a_relay.fronts.http.server import RelayServer, bind, server_config
+    from a2a_relay.fronts.http.server import Lane, RelayServer, bind, server_config
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     secret = resolve_secret(settings)
@@ -148,7 +147,7 @@ def serve(settings: Settings) -> int:
     config = server_config(
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
-        app.report_refusal,
+        Lane(app.desk, app.exposure) if settings.lane == "fast" else None,
         ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=5,

@@ -21,9 +21,14 @@ except ImportError:  # runtimes without compiled wheels
     msgspec: Any = None
 else:
     msgspec = _msgspec
+    _OBJECT = _msgspec.json.Decoder(dict[str, _msgspec.Raw])
+    _ARRAY = _msgspec.json.Decoder(list[_msgspec.Raw])
 
 MAX_DEPTH = 100
 """Protobuf's JSON parsers stop at 100 levels; Python's own dies near 1,000."""
+
+MAX_MEMBERS = 1000
+"""Members of an object that the relay itself reads; what it hands on may have any number."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Possessive, and content with an unterminated string: linear time on whatever comes.
@@ -88,13 +93,17 @@ def members(data: bytes) -> dict[str, bytes]:
     """
     if msgspec is not None:
         try:
-            raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+            raw = _OBJECT.decode(data)
         except msgspec.MsgspecError:
             return _tolerant_members(data)
-        found = {key: bytes(value) for key, value in raw.items()}
         # Compact JSON is exactly as long as its parts. Whatever is longer has blanks,
         # escaped keys or a key twice, and the slow side tells which.
-        parts = sum(len(value) + len(key.encode()) + 4 for key, value in found.items()) + 1
+        _require_few(len(raw))
+        found = {}
+        parts = 1
+        for key, item in raw.items():
+            found[key] = part = bytes(item)
+            parts += len(part) + (len(key) if key.isascii() else len(key.encode())) + 4
         if found and len(data) == parts:
             return found
     return _tolerant_members(data)
@@ -123,6 +132,7 @@ def _tolerant_members(data: bytes) -> dict[str, bytes]:
         if key in found:
             raise Malformed(Reason.AMBIGUOUS_FIELD, f"the field {_shown(key)} appears twice")
         found[key] = data[start:at]
+        _require_few(len(found))
         at = _blanks(text, at)
         mark = text[at : at + 1]
         if mark == "}":
@@ -131,6 +141,11 @@ def _tolerant_members(data: bytes) -> dict[str, bytes]:
         if mark != ",":
             raise Malformed(Reason.PARSE_ERROR)
         at = _blanks(text, at + 1)
+
+
+def _require_few(count: int) -> None:
+    if count > MAX_MEMBERS:
+        raise Malformed(Reason.INVALID_PARAMS, f"an object with more than {MAX_MEMBERS} members")
 
 
 def _key(text: str, at: int) -> tuple[str, int]:
@@ -151,7 +166,7 @@ def elements(data: bytes) -> list[bytes]:
     """The elements of a JSON array, each as the bytes it stands in."""
     if msgspec is not None:
         try:
-            return [bytes(item) for item in msgspec.json.decode(data, type=list[msgspec.Raw])]
+            return [bytes(item) for item in _ARRAY.decode(data)]
         except msgspec.MsgspecError:
             pass
     text = data.decode("latin-1")
@@ -176,7 +191,7 @@ def value(data: bytes) -> Any:
     Raises `Malformed` also for numbers that Python could not write again.
     """
     try:
-        return json.loads(data, parse_float=_finite, parse_constant=_refuse_constant)
+        return _VALUES.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Malformed(Reason.PARSE_ERROR) from error
 
@@ -185,6 +200,8 @@ def text(data: bytes | None) -> str | None:
     """The value of a JSON string, or None when `data` is anything else."""
     if not data or data[:1] != b'"':
         return None
+    if b"\\" not in data:
+        return data[1:-1].decode("utf-8")
     found = value(data)
     return found if isinstance(found, str) else None
 
@@ -229,6 +246,8 @@ def _finite(text: str) -> float:
         raise ValueError(text)
     return number
 
+
+_VALUES = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 # Numbers are never evaluated: they pass as bytes whatever their size, and
 # Python refuses to build integers of more than 4,300 digits.

@@ -36,7 +36,7 @@ def _fold(key: str) -> str:
 
 
 class _Level(NamedTuple):
-    """The fields of one object that carry authority: folded spelling -> canonical spelling."""
+    """The fields of one object that carry authority: folded spelling -> the one that is taken."""
 
     fields: dict[str, str]
 
@@ -45,11 +45,17 @@ def _level(*names: str) -> _Level:
     return _Level({_fold(name): name for name in names})
 
 
-_PUSH_MEMBERS = ("taskPushNotificationConfig", "pushNotificationConfig")
+# 1.0's, 0.3's and (in 0.3's HTTP+JSON) protobuf's name of the push config of a send
+_PUSH_MEMBERS = ("taskPushNotificationConfig", "pushNotificationConfig", "pushNotification")
+_RESOURCE_NAMES = ("name", "parent")
+MAX_REFERENCES = 1000
 _SEND = _level("tenant", "message", "configuration")
+_SEND.fields["request"] = "message"  # the field's name in 0.3's proto, which protobuf readers take too
 _MESSAGE = _level("messageId", "taskId", "contextId", "referenceTaskIds")
 _CONFIGURATION = _level(*_PUSH_MEMBERS)
-_PUSH = _level("tenant", "taskId", "id", "url", "pushNotificationConfigId", "pushNotificationConfig", "name", "parent")
+_PUSH = _level(
+    "tenant", "taskId", "id", "url", "pushNotificationConfigId", "pushNotificationConfig", "name", "parent", "config"
+)
 _TASK = _level("tenant", "id", "taskId", "name")
 _LIST = _level("tenant", "contextId")
 _CARD = _level("tenant")
@@ -82,6 +88,8 @@ def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = N
         return Spans()
     fields = _strict(level, params)
     _agree(fields, path or {})
+    if level is _PUSH and fields.get("config", b"null") != b"null":
+        _agree(_strict(_PUSH, fields["config"]), {"taskId": path["taskId"]} if path and "taskId" in path else {})
     tenant = _string(fields, "tenant")
     if operation in (Operation.SEND, Operation.STREAM):
         return _read_send(fields, tenant)
@@ -96,8 +104,7 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
     message = _strict(_MESSAGE, fields.get("message", b"{}"))
     references: tuple[str, ...] = ()
     if "referenceTaskIds" in message and message["referenceTaskIds"] != b"null":
-        found = [jsonbytes.text(item) for item in jsonbytes.elements(message["referenceTaskIds"])]
-        references = tuple(item for item in found if item is not None)
+        references = _references(message["referenceTaskIds"])
     push_url = None
     if fields.get("configuration", b"null") != b"null":
         configuration = _strict(_CONFIGURATION, fields["configuration"])
@@ -119,12 +126,24 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
 def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None, *, is_v03: bool = False) -> Spans:
     """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
     url = _string(fields, "url")
-    if fields.get("pushNotificationConfig", b"null") != b"null":
-        if url is not None:
-            raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
-        url = _string(_strict(_PUSH, fields["pushNotificationConfig"]), "url")
+    for nested in ("pushNotificationConfig", "config"):
+        if fields.get(nested, b"null") != b"null":
+            inner = _read_push(operation, _strict(_PUSH, fields[nested]), tenant).push_url
+            if url is not None and inner is not None:
+                raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
+            url = url or inner
     task_id = _string(fields, "id" if is_v03 and operation is not Operation.PUSH_SET else "taskId")
     return Spans(task_id=task_id, tenant=tenant, push_url=url)
+
+
+def _references(data: bytes) -> tuple[str, ...]:
+    """The ids of an array. Bounded before it is built: a body full of ids must not hold the event loop."""
+    if data.count(b",") >= MAX_REFERENCES:
+        raise Refused(Reason.INVALID_PARAMS, f"more than {MAX_REFERENCES} referenceTaskIds")
+    found = jsonbytes.value(data)
+    if not isinstance(found, list):
+        raise Refused(Reason.INVALID_PARAMS, "referenceTaskIds must be an array")
+    return tuple(item for item in found if isinstance(item, str))
 
 
 def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
@@ -134,7 +153,7 @@ def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
     except jsonbytes.Malformed as error:
         if error.reason is Reason.AMBIGUOUS_FIELD:
             raise
-        raise Refused(Reason.INVALID_PARAMS, "expected a JSON object") from error
+        raise Refused(Reason.INVALID_PARAMS, error.message) from error
     for key in fields:
         canonical = level.fields.get(_fold(key))
         if canonical is not None and canonical != key:
@@ -143,9 +162,15 @@ def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
 
 
 def _agree(fields: dict[str, bytes], path: Mapping[str, str]) -> None:
+    """What the path names, the body may repeat but not contradict; 0.3's proto names it `tasks/{id}/...`."""
     for name, expected in path.items():
         said = _string(fields, name)
         if said is not None and said != expected:
+            raise Refused(Reason.AMBIGUOUS_FIELD, f"the field {name!r} differs from the path")
+    task = path.get("taskId") or path.get("id")
+    for name in _RESOURCE_NAMES if task is not None else ():
+        said = _string(fields, name)
+        if said is not None and said != f"tasks/{task}" and not said.startswith(f"tasks/{task}/"):
             raise Refused(Reason.AMBIGUOUS_FIELD, f"the field {name!r} differs from the path")
 
 

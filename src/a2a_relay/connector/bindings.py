@@ -37,7 +37,7 @@ class JsonRpc:
 
     def answer(self, http_status: int, body: bytes) -> Answer:
         fields = _members(body)
-        if fields is None or not fields.keys() & _MEMBERS:
+        if fields is None or not fields.keys() & _MEMBERS or _is_plain_refusal(http_status, fields):
             raise _not_an_answer(http_status, body)
         return Answer(_result(fields))
 
@@ -96,6 +96,11 @@ def _result(fields: dict[str, bytes]) -> bytes:
     if "result" not in fields and not fields.keys() >= {"jsonrpc", "id"}:
         raise failed(Reason.INVALID_AGENT_RESPONSE)
     return checked(fields.get("result", _NULL))
+
+
+def _is_plain_refusal(http_status: int, fields: dict[str, bytes]) -> bool:
+    """Whether this is some web framework's `{"error": "..."}` and no JSON-RPC."""
+    return http_status >= 400 and fields.get("error", b"{")[:1] != b"{"
 
 
 def _error(error: bytes) -> bytes:

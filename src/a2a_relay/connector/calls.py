@@ -11,7 +11,7 @@ from a2a_relay.connector.refused import place_of
 from a2a_relay.connector.upstream import CallFailed, Upstream, UpstreamDown, error_object, failed, too_large
 from a2a_relay.errors import Reason
 from a2a_relay.wire import agent_side
-from a2a_relay.wire.agent_side import IncomingRequest
+from a2a_relay.wire.agent_side import AuthOk, IncomingRequest
 from a2a_relay.wire.frames import NO_HEADERS
 
 # What a frame holds beside its body: the envelope, and the answer's headers.
@@ -33,13 +33,13 @@ class Calls:
         tasks: asyncio.TaskGroup,
         upstream: Upstream,
         send: Send,
-        max_frame: int,
+        welcome: AuthOk,
         when_down: Callable[[str], None],
     ) -> None:
         self._tasks = tasks
         self._upstream = upstream
         self._send = send
-        self._max_frame = max_frame
+        self._welcome = welcome
         self._when_down = when_down
         self._running: dict[str, tuple[asyncio.Task[None], _Output]] = {}
 
@@ -47,7 +47,7 @@ class Calls:
         """Begin a call. An id that is already in use is a call already begun."""
         if request.id in self._running:
             return
-        output = _Output(request, self._send, self._max_frame)
+        output = _Output(request, self._send, self._welcome)
         task = self._tasks.create_task(self._run(request, output))
         self._running[request.id] = task, output
         task.add_done_callback(lambda _: self._running.pop(request.id, None))
@@ -74,7 +74,7 @@ class Calls:
             await output.finish()
         except UpstreamDown as down:
             self._when_down(down.why)
-            await output.fail(down.error)
+            await output.nack(down)
         except CallFailed as failure:
             await output.fail(failure.error)
         except TimeoutError:
@@ -87,9 +87,10 @@ class Calls:
 class _Output:
     """One call's way back over the link."""
 
-    def __init__(self, request: IncomingRequest, send: Send, max_frame: int) -> None:
+    def __init__(self, request: IncomingRequest, send: Send, welcome: AuthOk) -> None:
         self.request = request
-        self.max_body = max(max_frame - _ENVELOPE_BYTES, 1024)
+        self.max_body = max(welcome.max_frame - _ENVELOPE_BYTES, 1024)
+        self._has_nack = welcome.is_native
         self.is_dropped = False
         self.deadline: asyncio.Timeout | None = None
         self._send = send
@@ -119,6 +120,13 @@ class _Output:
             await self._finish_with(agent_side.end(self.request.id))
         else:
             await self.fail(failed(Reason.INVALID_AGENT_RESPONSE).error)
+
+    async def nack(self, down: UpstreamDown) -> None:
+        """Nothing was delivered; a relay that knows no nack gets an error."""
+        if self._has_nack and not self._events:
+            await self._finish_with(agent_side.nack(self.request.id, down.why))
+        else:
+            await self.fail(down.error)
 
     async def fail(self, error: bytes) -> None:
         """End with an error: as the answer, or as the end of a stream that has begun."""

@@ -236,7 +236,7 @@ class Connector:
         link = await attach(self._relay, self._tls, hello, time.monotonic)
         if isinstance(link, LinkEnd):
             return link
-        calls = Calls(tasks, agent, link.send, link.welcome.max_frame, watch.report_down)
+        calls = Calls(tasks, agent, link.send, link.welcome, watch.report_down)
         try:
             self._link = link
             self._attached.set()

@@ -66,7 +66,18 @@ _MOVES = {
 class Exchange:
     """The state of one call while it is in flight. `id` is its frame id on the session's link."""
 
-    __slots__ = ("call", "events", "expires_at", "id", "last_seq", "phase", "session", "sink", "started_at")
+    __slots__ = (
+        "call",
+        "events",
+        "expires_at",
+        "id",
+        "last_seq",
+        "phase",
+        "session",
+        "sink",
+        "started_at",
+        "timeout_seconds",
+    )
 
     def __init__(self, id: str, call: Call, sink: Sink, session: Session, started_at: float, expires_at: float) -> None:
         self.id = id
@@ -75,6 +86,7 @@ class Exchange:
         self.session = session
         self.started_at = started_at
         self.expires_at = expires_at
+        self.timeout_seconds = expires_at - started_at
         self.phase = Phase.PENDING
         self.last_seq = 0
         self.events = 0

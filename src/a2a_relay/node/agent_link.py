@@ -19,6 +19,7 @@ from a2a_relay.wire.frames import (
     Auth,
     CardUpdate,
     Ignored,
+    Nack,
     Ping,
     Pong,
     Probe,
@@ -150,6 +151,8 @@ class AgentLink:
                 self._count(session, self._node.exchanges.event(session, event))
             case StreamEnd():
                 self._count(session, self._node.exchanges.end(session, event))
+            case Nack():
+                self._count(session, self._node.exchanges.nack(session, event))
             case Ping():
                 self.send(session.dialect.pong())
             case AgentState():

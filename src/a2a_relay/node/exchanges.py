@@ -7,11 +7,12 @@ from functools import partial
 
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result, Sink
+from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.wheel import Wheel, WheelTimer
 from a2a_relay.ports.clock import Clock
-from a2a_relay.wire.frames import NO_META, Request, Response, StreamEnd, StreamEvent
+from a2a_relay.wire.frames import NO_META, Nack, Request, Response, StreamEnd, StreamEvent
 
 
 class Exchanges:
@@ -74,6 +75,7 @@ class Exchanges:
             return True
         exchange.move(Phase.STREAMING)
         exchange.events += 1
+        exchange.expires_at = self._clock.monotonic() + exchange.timeout_seconds
         if not exchange.sink.event(Result(event.result, headers=event.headers)):
             self.cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
         return True
@@ -87,6 +89,16 @@ class Exchanges:
             self.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "the agent ended a unary call as a stream"))
         else:
             self._finish(exchange, None if end.error is None else AgentError(end.error))
+        return True
+
+    def nack(self, session: Session, nack: Nack) -> bool:
+        """Take a nack: the call is refused as if the agent were away. False when this session has no such call."""
+        exchange = session.exchanges.get(nack.id)
+        if exchange is None:
+            return False
+        after = nack.retry_after_seconds or OFFLINE_RETRY_AFTER_SECONDS
+        message = f"the agent has not taken the call: {nack.reason or 'no reason given'}"
+        self.settle(exchange, Refused(Reason.AGENT_OFFLINE, message, retry_after_seconds=after))
         return True
 
     def settle(self, exchange: Exchange, outcome: Outcome) -> None:
@@ -137,4 +149,9 @@ class Exchanges:
             self.on_idle()
 
     def _expire(self, exchange: Exchange) -> None:
-        self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))
+        """The deadline: of a call's answer, and of a stream's next event."""
+        left = exchange.expires_at - self._clock.monotonic()
+        if left > 0 and not exchange.is_done:
+            self._deadlines[exchange.id] = self._wheel.call_later(left, partial(self._expire, exchange))
+        else:
+            self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))

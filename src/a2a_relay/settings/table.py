@@ -117,6 +117,13 @@ class Settings:
         Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
     )
 
+    lane: str = _row(
+        Kind.CHOICE,
+        "fast",
+        "how relayed calls are served; plain is slower and means the same",
+        "network",
+        choices=("fast", "plain"),
+    )
     access_log: str = _row(
         Kind.SAMPLE,
         "auto",

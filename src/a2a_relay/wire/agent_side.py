@@ -166,6 +166,11 @@ def end(id: str, body: bytes | None = None) -> bytes:
     return codec.write("a2a.end", b'{"id":"%b"%b}' % (id.encode(), tail))
 
 
+def nack(id: str, reason: str, retry_after_ms: int | None = None) -> bytes:
+    """This call was not taken, and nothing of it delivered."""
+    return codec.write_payload("a2a.nack", id=id, reason=reason, retry_after_ms=retry_after_ms)
+
+
 def state(*, is_ready: bool, reason: str) -> bytes:
     """Whether the agent can work."""
     return codec.write_payload("agent.state", state="ready" if is_ready else "paused", reason=reason)

@@ -56,6 +56,14 @@ class StreamEnd(NamedTuple):
     error: bytes | None = None
 
 
+class Nack(NamedTuple):
+    """The agent has not taken this call: nothing was delivered. `retry_after_seconds` is when to try again."""
+
+    id: str
+    reason: str = ""
+    retry_after_seconds: int | None = None
+
+
 class AgentState(NamedTuple):
     """The agent says whether it can work (`ready`) or not (`paused`), and why."""
 
@@ -97,7 +105,18 @@ class Unreadable(NamedTuple):
 
 
 AgentFrame = (
-    Auth | Response | StreamEvent | StreamEnd | AgentState | CardUpdate | Ping | Pong | Probe | Ignored | Unreadable
+    Auth
+    | Response
+    | StreamEvent
+    | StreamEnd
+    | Nack
+    | AgentState
+    | CardUpdate
+    | Ping
+    | Pong
+    | Probe
+    | Ignored
+    | Unreadable
 )
 
 

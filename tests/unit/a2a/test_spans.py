@@ -302,3 +302,51 @@ def test_a_go_agent_reads_no_task_id_where_the_relay_reads_none(key: str) -> Non
     except Refused:
         return
     assert (folded_by_go(key) == "taskid") == (found.task_id == "t")
+
+
+class TestTheSpellingsOfProtobufReaders:
+    """0.3's HTTP+JSON is protobuf JSON of another package, whose fields have other names."""
+
+    @pytest.mark.parametrize(
+        ("operation", "params", "path"),
+        [
+            (Operation.SEND, '{"request":{"taskId":"theirs"}}', {}),
+            (Operation.PUSH_SET, '{"parent":"tasks/theirs","config":{}}', {"taskId": "mine"}),
+            (Operation.PUSH_SET, '{"config":{"name":"tasks/theirs/pushNotificationConfigs/c"}}', {"taskId": "mine"}),
+            (Operation.CANCEL, '{"name":"tasks/theirs"}', {"id": "mine"}),
+            (Operation.CANCEL, '{"name":"tasks/mineandmore"}', {"id": "mine"}),
+        ],
+    )
+    def test_may_not_name_another_task(self, operation: Operation, params: str, path: dict[str, str]) -> None:
+        with pytest.raises(Refused) as refused:
+            spans.read(operation, params.encode(), path)
+        assert refused.value.reason is Reason.AMBIGUOUS_FIELD
+
+    def test_may_repeat_the_path(self) -> None:
+        params = b'{"parent":"tasks/t","config":{"name":"tasks/t/pushNotificationConfigs/c"}}'
+        assert spans.read(Operation.PUSH_SET, params, {"taskId": "t"}).push_url is None
+
+    @pytest.mark.parametrize(
+        ("operation", "params"),
+        [
+            (Operation.PUSH_SET, '{"config":{"pushNotificationConfig":{"url":"http://10.0.0.1/"}}}'),
+            (Operation.SEND, '{"message":{},"configuration":{"pushNotification":{"url":"http://10.0.0.1/"}}}'),
+        ],
+    )
+    def test_show_where_a_notification_would_go(self, operation: Operation, params: str) -> None:
+        assert spans.read(operation, params.encode()).push_url == "http://10.0.0.1/"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        b'{"message":{"referenceTaskIds":[%b]}}' % b",".join([b'""'] * 1_300_000),
+        b'{"message":{%b}}' % b",".join(b'"k%d":1' % number for number in range(400_000)),
+        b"{ %b}" % b", ".join(b'"k%d":1' % number for number in range(2_000)),
+    ],
+    ids=["references", "members", "blanks"],
+)
+def test_what_is_too_many_to_read_is_refused_before_it_costs(params: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        spans.read(Operation.SEND, params)
+    assert refused.value.reason is Reason.INVALID_PARAMS

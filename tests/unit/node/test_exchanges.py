@@ -77,6 +77,28 @@ class TestAUnaryCall:
         assert len(relay.node.wheel) == 0
 
 
+class TestANack:
+    def test_is_a_refusal_that_says_when_to_try_again(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        link.play('>> {"type":"a2a.nack","payload":{"id":"e-1.1","reason":"asleep","retry_after_ms":7100}}')
+        assert isinstance(sink.outcome, Refused)
+        assert (sink.outcome.reason, sink.outcome.retry_after_seconds) == (Reason.AGENT_OFFLINE, 8)
+        assert "asleep" in sink.outcome.message
+
+    def test_cannot_ask_for_years(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(make_call(), sink)
+        link.play('>> {"type":"a2a.nack","payload":{"id":"e-1.1","retry_after_ms":315360000000}}')
+        assert isinstance(sink.outcome, Refused)
+        assert sink.outcome.retry_after_seconds == 3600
+
+    def test_of_an_unknown_call_is_counted(self, relay: Any) -> None:
+        link = relay.attached()
+        link.play('>> {"type":"a2a.nack","payload":{"id":"e-9.9"}}')
+        assert relay.observer.refused_frame_reasons == ["unknown_id"]
+
+
 class TestADeadline:
     def test_ends_a_call_and_tells_a_native_agent(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
@@ -123,6 +145,16 @@ class TestADeadline:
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}
             ++ 600.2
         """)
+        assert reason(sink.failure) is Reason.AGENT_TIMEOUT
+
+    def test_of_a_stream_is_that_of_its_next_event(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.submit(STREAM, sink)
+        for number in range(1, 6):
+            relay.clock.advance(500)
+            link.play(f'>> {{"type":"a2a.event","payload":{{"id":"e-1.1","seq":{number},"result":{{}}}}}}')
+        assert not sink.is_over
+        relay.clock.advance(600.3)
         assert reason(sink.failure) is Reason.AGENT_TIMEOUT
 
     def test_is_not_moved_by_a_jump_of_the_wall_clock(self, relay: Any) -> None:

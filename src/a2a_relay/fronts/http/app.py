@@ -10,7 +10,7 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
 from a2a_relay.fronts.http.answer import refusal
 from a2a_relay.fronts.http.calls import Calls
-from a2a_relay.fronts.http.desk import CALL_SURFACES
+from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
@@ -27,16 +27,17 @@ class RelayApp:
     def __init__(
         self,
         node: RelayNode,
-        calls: Calls,
+        desk: CallDesk,
         information: Information,
         exposure: Exposure,
         *,
         on_shutdown: Hook,
     ) -> None:
         self.node = node
-        self._calls = calls
+        self.desk = desk
+        self._calls = Calls(desk)
         self._information = information
-        self._exposure = exposure
+        self.exposure = exposure
         self._on_shutdown = on_shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +115,7 @@ class RelayApp:
             route = read_target("GET", raw_target(scope))
             if route.surface is not Surface.AGENT_LINK:
                 raise Refused(Reason.NOT_FOUND)
-            await serve_agent(scope, receive, send, self.node, self._exposure)
+            await serve_agent(scope, receive, send, self.node, self.exposure)
         except Refused:
             await refuse_socket(receive, send)
 

@@ -42,6 +42,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
+        self._is_in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused: Refused | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -60,12 +61,13 @@ class RelayHttpProtocol(HttpToolsProtocol):
         if self._refused is not None:
             return
         super().data_received(data)
+        if self._is_in_head and self._head_timer is None:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._await_head()
+        self._is_in_head = True
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -81,6 +83,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._is_in_head = False
         self._stop_head_timer()
         if self._refused is not None:
             return

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 
-from a2a_relay.errors import Refused, SettingsError
+from a2a_relay.errors import SettingsError
+from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.desk import CallDesk
+from a2a_relay.fronts.http.exposure import Exposure
+from a2a_relay.fronts.http.lane_protocol import LaneProtocol
 from a2a_relay.fronts.http.protocol import HttpLimits, RelayHttpProtocol, RelayWebSocketProtocol
 
 TESTED_UVICORN = ("0.54",)
@@ -53,15 +58,28 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def server_config(
-    app: Any, limits: HttpLimits, on_refused: Callable[[Refused, tuple[str, int] | None], None], **options: Any
-) -> uvicorn.Config:
+class Lane(NamedTuple):
+    """What the fast lane needs beyond the app; without it everything goes the plain way."""
+
+    desk: CallDesk
+    exposure: Exposure
+
+
+def server_config(app: RelayApp, limits: HttpLimits, lane: Lane | None, **options: Any) -> uvicorn.Config:
     """uvicorn's configuration for a relay; plain ASGI protocols when this uvicorn is not one that was tested."""
     protocols: dict[str, Any] = {}
     if uvicorn.__version__.startswith(TESTED_UVICORN):
-        members = {"http_limits": limits, "on_refused": staticmethod(on_refused)}
-        limited = type("LimitedHttpProtocol", (RelayHttpProtocol,), members)
-        protocols = {"http": limited, "ws": RelayWebSocketProtocol}
+        members: dict[str, Any] = {"http_limits": limits, "on_refused": staticmethod(app.report_refusal)}
+        base = RelayHttpProtocol
+        if lane is not None:
+            base = LaneProtocol
+            members |= {"desk": lane.desk, "exposure": lane.exposure}
+        protocols = {"http": type("ConfiguredProtocol", (base,), members), "ws": RelayWebSocketProtocol}
+    else:
+        logging.getLogger("a2a_relay").warning(
+            "uvicorn %s was not tested with this release: serving without limits on heads and without the fast lane",
+            uvicorn.__version__,
+        )
     return uvicorn.Config(
         app,
         log_config=None,

@@ -1,6 +1,7 @@
 """The native dialect `a2a-relay/1`: relay-go's frames, and streams, cancel, state, goaway and probes.
 
 relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
+agent -> a2a.nack {id, reason, retry_after_ms}: not taken, nothing delivered
 agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.cancel {id, reason}
 agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
 both  -> relay.probe {id}
@@ -19,6 +20,7 @@ from a2a_relay.wire.frames import (
     AgentFrame,
     AgentState,
     CardUpdate,
+    Nack,
     Probe,
     Request,
     StreamEnd,
@@ -27,6 +29,7 @@ from a2a_relay.wire.frames import (
     Welcome,
 )
 
+MAX_RETRY_AFTER_SECONDS = 3600
 STREAM_WINDOW = b'{"events":64,"bytes":262144}'
 """How much of a stream an agent may send ahead of its reader (decision 19)."""
 
@@ -45,6 +48,8 @@ class NativeDialect(RelayGoDialect):
                 return _read_event(codec.payload(fields))
             case "a2a.end":
                 return _read_end(codec.payload(fields))
+            case "a2a.nack":
+                return _read_nack(codec.payload(fields))
             case "agent.state":
                 payload = codec.payload(fields)
                 return AgentState(
@@ -108,6 +113,15 @@ def _read_event(payload: dict[str, bytes]) -> AgentFrame:
     if "result" not in payload:
         return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
     return StreamEvent(id, codec.integer(payload, "seq"), payload["result"], codec.service_headers(payload))
+
+
+def _read_nack(payload: dict[str, bytes]) -> AgentFrame:
+    after_ms = codec.integer(payload, "retry_after_ms")
+    return Nack(
+        id=codec.required_text(payload, "id"),
+        reason=(jsonbytes.text(payload.get("reason")) or "")[:200],
+        retry_after_seconds=None if after_ms is None else min(-(-after_ms // 1000), MAX_RETRY_AFTER_SECONDS),
+    )
 
 
 def _read_end(payload: dict[str, bytes]) -> AgentFrame:

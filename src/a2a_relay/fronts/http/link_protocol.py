@@ -1,0 +1,219 @@
+"""The agent link as a protocol object: frames from the socket to the node without ASGI in between.
+
+`websockets` does the handshake and everything that is unusual (control frames,
+fragments, errors). A whole unfragmented text frame, which is nearly every frame,
+is taken directly; frames are told apart by their headers, so that the library
+only ever gets whole ones and never holds half of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from a2a_relay.fronts.http.protocol import PING_SECONDS, SILENCE_SECONDS
+from a2a_relay.node.agent_link import AgentLink
+from a2a_relay.node.relay_node import RelayNode
+from a2a_relay.wire.close_codes import CloseCode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
+CLOSE_SECONDS = 5.0
+"""How long the other side may take to answer a close frame."""
+_WRITE_HIGH_WATER = 1 << 20
+_TEXT_FRAME = 0x81
+_LOG = logging.getLogger("a2a_relay.link")
+
+
+class LinkProtocol(asyncio.Protocol):
+    """One agent's socket, from its upgrade to its end; the transport of its `AgentLink`."""
+
+    __slots__ = (
+        "_buffer",
+        "_close_code",
+        "_connections",
+        "_fragments",
+        "_is_upgraded",
+        "_last_byte_at",
+        "_link",
+        "_loop",
+        "_max_frame",
+        "_need",
+        "_node",
+        "_timer",
+        "_transport",
+        "_ws",
+        "peer",
+    )
+
+    def __init__(self, node: RelayNode, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._node = node
+        self._connections = connections
+        self._loop = loop
+        self._max_frame = node.limits.max_frame
+        self._ws = ServerProtocol(max_size=self._max_frame, logger=_LOG)
+        self._buffer = bytearray()
+        self._need = 0
+        self._fragments: list[bytes] | None = None
+        self._link: AgentLink | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._close_code: int | None = None
+        self.peer = ""
+
+    def begin(self, transport: asyncio.Transport, request: bytes, peer: str, base_url: str) -> None:
+        """Take the transport over and answer the upgrade."""
+        self._transport = transport
+        self.peer = peer
+        self._connections.add(self)
+        self._last_byte_at = self._loop.time()
+        self._ws.receive_data(request)
+        for event in self._ws.events_received():
+            if isinstance(event, Request):
+                self._ws.send_response(self._ws.accept(event))
+        self._flush()
+        if self._ws.state is not State.OPEN:
+            transport.close()
+            return
+        self._link = self._node.open_link(self, base_url)
+        self._timer = self._loop.call_later(PING_SECONDS, self._ping)
+
+    # the transport of the link
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that have not left yet."""
+        return int(self._transport.get_write_buffer_size())
+
+    def send(self, frame: bytes) -> None:
+        """Write one text frame (RFC 6455 section 5.2; a server's frames are not masked)."""
+        size = len(frame)
+        if size < 126:
+            head = bytes((_TEXT_FRAME, size))
+        elif size < 1 << 16:
+            head = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            head = b"\x81\x7f" + size.to_bytes(8, "big")
+        self._transport.write(head + frame)
+
+    def close(self, code: CloseCode) -> None:
+        """Close after what was sent before."""
+        if self._ws.state is State.OPEN:
+            self._ws.send_close(code.code, code.reason)
+            self._flush()
+        self._expect_end()
+
+    # the socket
+
+    def data_received(self, data: bytes) -> None:
+        self._last_byte_at = self._loop.time()
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._need:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        rest = self._take_frames(data)
+        if rest:
+            self._buffer += rest
+
+    def _take_frames(self, data: bytes) -> bytes:
+        """Take every whole frame; what is left over. `_need` is how long that has to become."""
+        at, end = 0, len(data)
+        while end - at >= 2:
+            size, head = data[at + 1] & 0x7F, 2
+            if size == 126:
+                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+            elif size == 127:
+                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+            is_masked = data[at + 1] & 0x80
+            body = at + head + (4 if is_masked else 0)
+            if body <= end and size > self._max_frame:
+                self._unusual(data[at:])  # the library refuses it by its header
+                return b""
+            if body + size > end:
+                self._need = max(body + size - at, 14)
+                break
+            if data[at] == _TEXT_FRAME and is_masked and self._fragments is None:
+                self._receive(apply_mask(data[body : body + size], data[body - 4 : body]))
+            else:
+                self._unusual(data[at : body + size])
+            at = body + size
+        else:
+            self._need = 2
+        return data[at:] if self._ws.state is State.OPEN else b""
+
+    def _receive(self, frame: bytes) -> None:
+        if self._link is not None:
+            self._link.receive(frame)
+
+    def _unusual(self, frame: bytes) -> None:
+        """A whole frame that is not a plain text frame, or one that must be refused."""
+        ws = self._ws
+        ws.receive_data(frame)
+        for event in ws.events_received():
+            if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._collect(bytes(event.data), is_last=event.fin)
+        self._flush()
+        if ws.state is not State.OPEN:
+            if ws.close_sent is not None and ws.parser_exc is not None:
+                self._close_code = int(ws.close_sent.code)
+            self._expect_end()
+
+    def _collect(self, data: bytes, *, is_last: bool) -> None:
+        parts = self._fragments or []
+        parts.append(data)
+        self._fragments = None if is_last else parts
+        if sum(map(len, parts)) > self._max_frame:
+            self._ws.fail(1009, "frame too large")
+            self._close_code = 1009
+        elif is_last:
+            self._receive(b"".join(parts))
+
+    def _flush(self) -> None:
+        for data in self._ws.data_to_send():
+            if data:
+                self._transport.write(data)
+
+    def _expect_end(self) -> None:
+        """Wait a while for the other side's close frame, then hang up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ws.state is State.CLOSED or (self._ws.close_expected() and self._ws.close_rcvd is not None):
+            self._transport.close()
+        else:
+            self._timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+
+    def _ping(self) -> None:
+        """Liveness is bytes, not answers in time: a slow link on which bytes move is alive (S14)."""
+        if self._loop.time() - self._last_byte_at >= SILENCE_SECONDS:
+            self._close_code = 4007
+            self._transport.abort()
+            return
+        self._ws.send_ping(b"")
+        self._flush()
+        self._timer = self._loop.call_later(PING_SECONDS, self._ping)
+
+    def eof_received(self) -> None:
+        self._ws.receive_eof()
+        self._flush()
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._link is not None:
+            self._node.link_ended(self._link, self._close_code)
+
+    def shutdown(self) -> None:
+        """uvicorn's last call, after the node has left: whatever is still open is hung up."""
+        self._transport.close()
