@@ -11,10 +11,10 @@ from programs import running_relay
 
 @pytest.mark.slow
 @pytest.mark.timeout(330)
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
-def test_the_relay_passes_the_whole_suite(store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("store", "lane"), [("memory", "plain"), ("sqlite", "fast")])
+def test_the_relay_passes_the_whole_suite(store: str, lane: str, tmp_path: Path) -> None:
     url = "memory:" if store == "memory" else f"sqlite:///{tmp_path}/relay.db"
-    with running_relay(tmp_path, store=url) as relay:
+    with running_relay(tmp_path, "--lane", lane, store=url) as relay:
         run = run_suite(relay.url, relay.secret)
         assert relay.program.process.poll() is None, relay.program.output()
 

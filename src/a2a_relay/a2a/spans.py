@@ -10,7 +10,7 @@ path; everything else is handed on as bytes (security rule S1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from a2a_relay.a2a import jsonbytes
@@ -36,7 +36,7 @@ def _fold(key: str) -> str:
 
 
 class _Level(NamedTuple):
-    """The fields of one object that carry authority: folded spelling -> the one that is taken."""
+    """The fields of one object that carry authority: folded spelling -> canonical spelling."""
 
     fields: dict[str, str]
 
@@ -49,8 +49,8 @@ def _level(*names: str) -> _Level:
 _PUSH_MEMBERS = ("taskPushNotificationConfig", "pushNotificationConfig", "pushNotification")
 _RESOURCE_NAMES = ("name", "parent")
 MAX_REFERENCES = 1000
-_SEND = _level("tenant", "message", "configuration")
-_SEND.fields["request"] = "message"  # the field's name in 0.3's proto, which protobuf readers take too
+# `request` is the name of `message` in 0.3's proto: its clients write it, protobuf readers take both
+_SEND = _level("tenant", "message", "request", "configuration")
 _MESSAGE = _level("messageId", "taskId", "contextId", "referenceTaskIds")
 _CONFIGURATION = _level(*_PUSH_MEMBERS)
 _PUSH = _level(
@@ -75,44 +75,56 @@ _LEVELS = {
 }
 
 
-def read(operation: Operation, params: bytes, path: Mapping[str, str] | None = None, *, is_v03: bool = False) -> Spans:
+def read(
+    operation: Operation,
+    params: bytes,
+    path: Mapping[str, str] | None = None,
+    *,
+    is_v03: bool = False,
+    is_protobuf: bool = False,
+) -> Spans:
     """Read the authority-bearing fields of one call.
 
     `params` are checked JSON bytes (`jsonbytes.check`); `path` holds the ids that
     the request target named (`id`, `taskId`, `tenant`), which the body must not
     contradict; `is_v03` tells 0.3's JSON-RPC apart, whose push requests call the
-    task `id`. Raises `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
+    task `id`, `is_protobuf` 0.3's HTTP+JSON, whose own clients write protobuf's
+    field names (`task_id`): there either spelling is taken, but not both. Raises
+    `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
     """
     level = _LEVELS.get(operation)
     if level is None or params == b"null":
         return Spans()
-    fields = _strict(level, params)
+    strict = _strict_protobuf if is_protobuf else _strict
+    fields = strict(level, params)
     _agree(fields, path or {})
     if level is _PUSH and fields.get("config", b"null") != b"null":
-        _agree(_strict(_PUSH, fields["config"]), {"taskId": path["taskId"]} if path and "taskId" in path else {})
+        _agree(strict(_PUSH, fields["config"]), {"taskId": path["taskId"]} if path and "taskId" in path else {})
     tenant = _string(fields, "tenant")
     if operation in (Operation.SEND, Operation.STREAM):
-        return _read_send(fields, tenant)
+        return _read_send(fields, tenant, strict)
     if operation is Operation.LIST:
         return Spans(context_id=_string(fields, "contextId"), tenant=tenant)
     if level is _PUSH:
-        return _read_push(operation, fields, tenant, is_v03=is_v03)
+        return _read_push(operation, fields, tenant, strict, is_v03=is_v03)
     return Spans(task_id=_string(fields, "id"), tenant=tenant)
 
 
-def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
-    message = _strict(_MESSAGE, fields.get("message", b"{}"))
+def _read_send(fields: dict[str, bytes], tenant: str | None, strict: _Strict) -> Spans:
+    if "message" in fields and "request" in fields:
+        raise Refused(Reason.AMBIGUOUS_FIELD, "two messages")
+    message = strict(_MESSAGE, fields.get("message") or fields.get("request", b"{}"))
     references: tuple[str, ...] = ()
     if "referenceTaskIds" in message and message["referenceTaskIds"] != b"null":
         references = _references(message["referenceTaskIds"])
     push_url = None
     if fields.get("configuration", b"null") != b"null":
-        configuration = _strict(_CONFIGURATION, fields["configuration"])
+        configuration = strict(_CONFIGURATION, fields["configuration"])
         named = [name for name in _PUSH_MEMBERS if configuration.get(name, b"null") != b"null"]
         if len(named) > 1:
             raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification configs")
         for name in named:
-            push_url = _read_push(Operation.PUSH_SET, _strict(_PUSH, configuration[name]), None).push_url
+            push_url = _read_push(Operation.PUSH_SET, strict(_PUSH, configuration[name]), None, strict).push_url
     return Spans(
         _string(message, "taskId"),
         _string(message, "contextId"),
@@ -123,12 +135,14 @@ def _read_send(fields: dict[str, bytes], tenant: str | None) -> Spans:
     )
 
 
-def _read_push(operation: Operation, fields: dict[str, bytes], tenant: str | None, *, is_v03: bool = False) -> Spans:
+def _read_push(
+    operation: Operation, fields: dict[str, bytes], tenant: str | None, strict: _Strict, *, is_v03: bool = False
+) -> Spans:
     """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
     url = _string(fields, "url")
     for nested in ("pushNotificationConfig", "config"):
         if fields.get(nested, b"null") != b"null":
-            inner = _read_push(operation, _strict(_PUSH, fields[nested]), tenant).push_url
+            inner = _read_push(operation, strict(_PUSH, fields[nested]), tenant, strict).push_url
             if url is not None and inner is not None:
                 raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
             url = url or inner
@@ -148,17 +162,41 @@ def _references(data: bytes) -> tuple[str, ...]:
 
 def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
     """The members of `data`, none of which may be another spelling of a field of `level`."""
-    try:
-        fields = jsonbytes.members(data)
-    except jsonbytes.Malformed as error:
-        if error.reason is Reason.AMBIGUOUS_FIELD:
-            raise
-        raise Refused(Reason.INVALID_PARAMS, error.message) from error
+    fields = _members(data)
     for key in fields:
         canonical = level.fields.get(_fold(key))
         if canonical is not None and canonical != key:
             raise Refused(Reason.AMBIGUOUS_FIELD, f"spell the field {canonical!r} that way")
     return fields
+
+
+def _strict_protobuf(level: _Level, data: bytes) -> dict[str, bytes]:
+    """As `_strict`, for a reader that takes protobuf's field names too; found under the canonical ones."""
+    found: dict[str, bytes] = {}
+    for key, item in _members(data).items():
+        canonical = level.fields.get(_fold(key), key)
+        if canonical != key and _snake(canonical) != key:
+            raise Refused(Reason.AMBIGUOUS_FIELD, f"spell the field {canonical!r} that way")
+        if canonical in found:
+            raise Refused(Reason.AMBIGUOUS_FIELD, f"the field {canonical!r} stands twice, in two spellings")
+        found[canonical] = item
+    return found
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _members(data: bytes) -> dict[str, bytes]:
+    try:
+        return jsonbytes.members(data)
+    except jsonbytes.Malformed as error:
+        if error.reason is Reason.AMBIGUOUS_FIELD:
+            raise
+        raise Refused(Reason.INVALID_PARAMS, error.message) from error
+
+
+_Strict = Callable[[_Level, bytes], dict[str, bytes]]
 
 
 def _agree(fields: dict[str, bytes], path: Mapping[str, str]) -> None:

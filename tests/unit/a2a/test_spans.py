@@ -310,7 +310,8 @@ class TestTheSpellingsOfProtobufReaders:
     @pytest.mark.parametrize(
         ("operation", "params", "path"),
         [
-            (Operation.SEND, '{"request":{"taskId":"theirs"}}', {}),
+            (Operation.SEND, '{"message":{"taskId":"mine"},"request":{"taskId":"theirs"}}', {}),
+            (Operation.SEND, '{"Request":{"taskId":"theirs"}}', {}),
             (Operation.PUSH_SET, '{"parent":"tasks/theirs","config":{}}', {"taskId": "mine"}),
             (Operation.PUSH_SET, '{"config":{"name":"tasks/theirs/pushNotificationConfigs/c"}}', {"taskId": "mine"}),
             (Operation.CANCEL, '{"name":"tasks/theirs"}', {"id": "mine"}),
@@ -320,6 +321,24 @@ class TestTheSpellingsOfProtobufReaders:
     def test_may_not_name_another_task(self, operation: Operation, params: str, path: dict[str, str]) -> None:
         with pytest.raises(Refused) as refused:
             spans.read(operation, params.encode(), path)
+        assert refused.value.reason is Reason.AMBIGUOUS_FIELD
+
+    def test_are_read_as_those_read_them(self) -> None:
+        assert spans.read(Operation.SEND, b'{"request":{"taskId":"t"}}').task_id == "t"
+
+    def test_may_be_protobufs_own_names(self) -> None:
+        params = (
+            b'{"request":{"task_id":"t","context_id":"c"},"configuration":{"push_notification":{"url":"http://u/"}}}'
+        )
+        found = spans.read(Operation.SEND, params, is_protobuf=True)
+        assert (found.task_id, found.context_id, found.push_url) == ("t", "c", "http://u/")
+
+    @pytest.mark.parametrize(
+        "message", ['{"task_id":"a","taskId":"b"}', '{"TASKID":"a"}', '{"task__id":"a"}', '{"Task_Id":"a"}']
+    )
+    def test_may_not_be_two_or_a_third(self, message: str) -> None:
+        with pytest.raises(Refused) as refused:
+            spans.read(Operation.SEND, f'{{"message":{message}}}'.encode(), is_protobuf=True)
         assert refused.value.reason is Reason.AMBIGUOUS_FIELD
 
     def test_may_repeat_the_path(self) -> None:

@@ -278,7 +278,8 @@ class LaneCycle:
 
     def _whole(self, answer: Answer, outcome: Outcome) -> None:
         headers = answer.headers
-        if self.more_body and self._head is not None and self._head.ends_connection:
+        is_unread = self._admission is None or self.more_body
+        if is_unread and self._head is not None and self._head.ends_connection:
             headers = (*headers, ("connection", "close"))
             self.keep_alive = False
         length = ("content-length", str(len(answer.body)))

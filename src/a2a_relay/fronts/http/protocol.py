@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from a2a_relay.a2a import jsonrpc
@@ -33,6 +34,18 @@ class HttpLimits(NamedTuple):
     header_timeout_seconds: float
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, which fails on a transport that the client has left in the meantime."""
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            super().resume_reading()
+
+
 class RelayHttpProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol with limits on the head of a request."""
 
@@ -50,6 +63,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,8 +170,8 @@ class RelayHttpProtocol(HttpToolsProtocol):
         body = jsonrpc.error_response(b"null", jsonrpc.refusal(refused))
         status = refused.ruling.http_status
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status, str(refused.reason).encode(), len(body), body)
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[status], len(body), body)
         )
         self.on_refused(refused, self.client)
         if self.transport.can_write_eof():

@@ -66,10 +66,10 @@ def read_rest(
         jsonbytes.check_text(body)
         jsonbytes.members(body)
     params = rest.params(path, route.query, body)
-    found = spans.read(path.operation, params, path.ids)
+    is_v03 = path.dialect is rest.Dialect.V03
+    found = spans.read(path.operation, params, path.ids, is_protobuf=is_v03)
     push_targets.require_allowed(found.push_url)
     version = _version(request, rest.version_parameter(route.query))
-    is_v03 = path.dialect is rest.Dialect.V03
     method = BY_OPERATION[path.operation]
     call = Call(
         address=route.agent,
