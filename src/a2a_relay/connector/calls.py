@@ -124,7 +124,7 @@ class _Output:
     async def nack(self, down: UpstreamDown) -> None:
         """Nothing was delivered; a relay that knows no nack gets an error."""
         if self._has_nack and not self._events:
-            await self._finish_with(agent_side.nack(self.request.id, down.why))
+            await self._finish_with(agent_side.nack(self.request.id, f"the upstream is not running: {down.why}"))
         else:
             await self.fail(down.error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable
 
 from a2a_relay.core.exchange import AgentError
@@ -72,7 +73,7 @@ class RelayApp:
             await responder.whole(refusal(refused))
             sent = Sent(responder.status, refused)
         except Exception as error:  # noqa: BLE001  a bug costs its own request, and is told
-            self.node.observer.notice("internal_error", error=repr(error), request_id=request.id)
+            self.node.observer.notice("internal_error", error=repr(error), where=_where(error), request_id=request.id)
             sent = Sent(responder.status, Refused(Reason.INTERNAL))
             if not responder.status:
                 await responder.whole(refusal(Refused(Reason.INTERNAL)))
@@ -125,3 +126,11 @@ class RelayApp:
         await receive()
         await self._on_shutdown()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _where(error: BaseException) -> str:
+    """The innermost frames of an error, and of the errors in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_where(inner) for inner in error.exceptions)
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames[-3:]))

@@ -71,7 +71,9 @@ class LaneProtocol(RelayHttpProtocol):
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._stop_head_timer()
-        request = None if self._refused is not None else self._lane_request()
+        if self._is_over():
+            return
+        request = self._lane_request()
         if request is None:
             self._go_plain()
             return

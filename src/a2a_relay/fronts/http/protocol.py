@@ -99,12 +99,18 @@ class RelayHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._stop_head_timer()
-        if self._refused is not None:
+        if self._is_over():
             return
         if not self.url.startswith(b"/"):
             self._refuse(Refused(Reason.INVALID_TARGET, "only origin-form targets are served"))
             return
         super().on_headers_complete()
+
+    def _is_over(self) -> bool:
+        """Whether nothing that still arrives counts: what was pipelined behind the connection's last answer."""
+        if self._refused is None and self.transport.is_closing():
+            self._refused = Refused(Reason.CLIENT_GONE)
+        return self._refused is not None
 
     def on_body(self, body: bytes) -> None:
         if self._linger_timer is not None:
