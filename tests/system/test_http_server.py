@@ -79,6 +79,16 @@ async def test_a_bad_request_behind_a_good_one_does_not_break_the_good_ones_answ
     assert json.loads(body[:size])["status"] == "ok"
 
 
+@pytest.mark.parametrize("lane", ["fast", "plain"])
+async def test_a_body_that_turns_out_to_be_no_http_ends_its_request_and_nothing_else(tmp_path: Path, lane: str) -> None:
+    with running_relay(tmp_path, "--lane", lane) as relay:
+        head = f"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {relay.token()}\r\n"
+        answer = await exchange(relay, head.encode() + b"Transfer-Encoding: chunked\r\n\r\nnot a size\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert "internal_error" not in relay.program.output()
+
+
 async def test_an_upload_that_is_refused_closes_the_connection_instead_of_being_read(relay: Relay) -> None:
     head = b"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
     answer = await exchange(relay, head)

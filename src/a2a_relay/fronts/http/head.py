@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from a2a_relay.wire.codec import is_service_header
 
 _SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
 _LENGTH = re.compile(r"[0-9]+")
+_HARMLESS_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -91,8 +93,12 @@ def bearer(headers: dict[str, str]) -> str:
     return token
 
 
+_EPOCH = secrets.token_hex(5)
+_NUMBERS = itertools.count(1)
+
+
 def _request_id(given: str | None) -> str:
-    """The client's X-Request-ID when it is harmless, else a new one."""
-    if given and len(given) <= 64 and given.isascii() and given.replace("-", "").replace("_", "").isalnum():
+    """The client's X-Request-ID when it is harmless, else a new one: this process's epoch and a number."""
+    if given is not None and _HARMLESS_ID.fullmatch(given):
         return given
-    return secrets.token_hex(8)
+    return f"{_EPOCH}-{next(_NUMBERS):x}"

@@ -178,7 +178,9 @@ class LaneCycle:
         except Refused as refused:
             self._refuse(refused)
             return
-        if not self.response_complete:
+        if self.response_complete:
+            self._exchange = None
+        else:
             self._await_answer(self._read)
 
     def _await_answer(self, read: ReadCall) -> None:
@@ -298,14 +300,11 @@ class LaneCycle:
 
     def _head_bytes(self, status: int, headers: Headers) -> bytes:
         self.status = status
-        lines = [self._protocol.status_line(status)]
-        lines += [f"{name}: {text}\r\n".encode("latin-1") for name, text in headers]
+        lines = "".join([f"{name}: {text}\r\n" for name, text in headers])
         request_id = self._head.id if self._head is not None else ""
-        lines.append(b"x-request-id: %b\r\n" % request_id.encode("ascii"))
         if not self.keep_alive and ("connection", "close") not in headers:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            lines += "connection: close\r\n"
+        return self._protocol.status_line(status) + f"{lines}x-request-id: {request_id}\r\n\r\n".encode("latin-1")
 
     def _chunk(self, data: bytes) -> None:
         self.written_at = self._desk.node.clock.monotonic()
@@ -327,6 +326,7 @@ class LaneCycle:
     def _let_go(self, outcome: Outcome | None, status: int) -> None:
         """Free what this call held, and report it."""
         self._stop_timer()
+        self._exchange = None  # which holds this sink: without the knot neither has to wait for the garbage collector
         if self._held >= 0 and self._admission is not None:
             self._desk.release(self._admission, self._held)
         node, call = self._desk.node, self._read.call if self._read is not None else None

@@ -35,15 +35,35 @@ def _call_route(verb: str, target: bytes) -> Route | None:
     return route if route.surface in CALL_SURFACES else None
 
 
+class StatusLines:
+    """Status lines with the server's own headers, which change once a second (the date)."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines: dict[int, bytes] = {}
+
+    def line(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The first lines of an answer, each with its line end."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, {}
+        line = self._lines.get(status)
+        if line is None:
+            line = self._lines[status] = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % header for header in headers)
+        return line
+
+
 class LaneProtocol(RelayHttpProtocol):
     """One HTTP connection."""
 
     desk: CallDesk
     exposure: Exposure
+    status_lines: StatusLines
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.peer = ""
+        self._idle_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._served: LaneCycle | None = None  # the latest lane's request whose turn has come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,6 +71,8 @@ class LaneProtocol(RelayHttpProtocol):
         self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         cycles: list[object] = [self.cycle, self._served, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
         for cycle in cycles:
@@ -140,11 +162,44 @@ class LaneProtocol(RelayHttpProtocol):
         next_cycle: object = cycle
         if isinstance(next_cycle, LaneCycle):
             self._served = next_cycle
-            self.loop.call_soon(
-                next_cycle.start
-            )  # not at once: a pipeline of refusals would nest as deep as it is long
+            # Not at once: a pipeline of refusals would nest as deep as it is long.
+            self.loop.call_soon(next_cycle.start)
         else:
             super()._start_asgi_task(cycle, app)
+
+    def _abandon_current(self) -> None:
+        cycle = self._lane_cycle()
+        if cycle is None:
+            super()._abandon_current()
+        else:
+            cycle.gone()
+
+    # one timer for all the pauses of a connection, instead of one for each
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._idle_due)
+        self._linger_for_rest()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = 0.0
+        super()._unset_keepalive_if_required()
+
+    def _idle_due(self) -> None:
+        self._idle_timer = None
+        if self.transport.is_closing():
+            return
+        idle = self.loop.time() - self._idle_since if self._idle_since else 0.0
+        if idle >= self.timeout_keep_alive:
+            self.transport.close()
+        else:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive - idle, self._idle_due)
 
     # agent links
 
@@ -158,6 +213,8 @@ class LaneProtocol(RelayHttpProtocol):
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
         lines += [b"%b: %b\r\n" % header for header in self.headers]
         link = LinkProtocol(self.desk.node, self.connections, self.loop)
@@ -166,4 +223,4 @@ class LaneProtocol(RelayHttpProtocol):
 
     def status_line(self, status: int) -> bytes:
         """Status line and the server's own headers."""
-        return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        return self.status_lines.line(status, self.server_state.default_headers)

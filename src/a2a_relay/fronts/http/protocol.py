@@ -129,6 +129,10 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._linger_for_rest()
+
+    def _linger_for_rest(self) -> None:
+        """An answer that came before its request was whole: read on, within bounds."""
         cycle = self._current()
         if cycle and cycle.response_complete and cycle.more_body:
             self._linger()
@@ -139,6 +143,13 @@ class RelayHttpProtocol(HttpToolsProtocol):
     def _current(self) -> RequestResponseCycle | None:
         """The cycle of the latest request; None before the first, and for an upgrade."""
         return self.cycle
+
+    def _abandon_current(self) -> None:
+        """Whatever request was still being read gets no other answer."""
+        cycle = self._current()
+        if cycle and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _linger(self) -> None:
         """Go on reading for a while, and drop what comes."""
@@ -179,6 +190,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
             b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINE[status], len(body), body)
         )
+        self._abandon_current()
         self.on_refused(refused, self.client)
         if self.transport.can_write_eof():
             self.transport.write_eof()

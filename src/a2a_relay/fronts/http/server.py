@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -15,7 +16,7 @@ from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.desk import CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.lane_protocol import LaneProtocol
+from a2a_relay.fronts.http.lane_protocol import LaneProtocol, StatusLines
 from a2a_relay.fronts.http.protocol import HttpLimits, RelayHttpProtocol, RelayWebSocketProtocol
 
 TESTED_UVICORN = ("0.54",)
@@ -35,6 +36,12 @@ class RelayServer(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell the garbage collector that what is there now stays: a full collection stalls the loop."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let the node leave (goaway, calls in flight, links), then close what is left."""
@@ -73,7 +80,7 @@ def server_config(app: RelayApp, limits: HttpLimits, lane: Lane | None, **option
         base = RelayHttpProtocol
         if lane is not None:
             base = LaneProtocol
-            members |= {"desk": lane.desk, "exposure": lane.exposure}
+            members |= {"desk": lane.desk, "exposure": lane.exposure, "status_lines": StatusLines()}
         protocols = {"http": type("ConfiguredProtocol", (base,), members), "ws": RelayWebSocketProtocol}
     else:
         logging.getLogger("a2a_relay").warning(
