@@ -96,14 +96,11 @@ def members(data: bytes) -> dict[str, bytes]:
             raw = _OBJECT.decode(data)
         except msgspec.MsgspecError:
             return _tolerant_members(data)
-        # Compact JSON is exactly as long as its parts. Whatever is longer has blanks,
-        # escaped keys or a key twice, and the slow side tells which.
         _require_few(len(raw))
-        found = {}
-        parts = 1
-        for key, item in raw.items():
-            found[key] = part = bytes(item)
-            parts += len(part) + (len(key) if key.isascii() else len(key.encode())) + 4
+        found = dict(zip(raw, map(bytes, raw.values()), strict=True))
+        # Compact JSON is exactly as long as its parts. Whatever is longer has blanks, keys
+        # with escapes or beyond ASCII, or a key twice, and the slow side tells which.
+        parts = sum(map(len, found)) + sum(map(len, found.values())) + 4 * len(found) + 1
         if found and len(data) == parts:
             return found
     return _tolerant_members(data)

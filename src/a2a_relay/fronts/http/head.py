@@ -12,7 +12,7 @@ from a2a_relay.wire.codec import is_service_header
 
 _SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
 _LENGTH = re.compile(r"[0-9]+")
-_HARMLESS_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HARMLESS_ID = re.compile(r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -93,7 +93,7 @@ def bearer(headers: dict[str, str]) -> str:
     return token
 
 
-_EPOCH = secrets.token_hex(5)
+_EPOCH = secrets.token_hex(4)
 _NUMBERS = itertools.count(1)
 
 
@@ -101,4 +101,4 @@ def _request_id(given: str | None) -> str:
     """The client's X-Request-ID when it is harmless, else a new one: this process's epoch and a number."""
     if given is not None and _HARMLESS_ID.fullmatch(given):
         return given
-    return f"{_EPOCH}-{next(_NUMBERS):x}"
+    return f"{_EPOCH}{next(_NUMBERS) & 0xFFFFFFFF:08x}"
