@@ -15,8 +15,6 @@ from a2a_relay.errors import Reason, Refused
 NO_PARAMS = b"{}"
 _VERSION = b'"2.0"'
 _KNOWN_METHODS = {jsonbytes.dump(name): name for name in BY_NAME}
-PARSE_ERROR = -32700
-INTERNAL_ERROR = -32603
 
 
 class Request(NamedTuple):

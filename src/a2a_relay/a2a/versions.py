@@ -10,7 +10,6 @@ V03 = "0.3"
 V10 = "1.0"
 
 VERSION_HEADER = "a2a-version"
-EXTENSION_HEADERS = ("a2a-extensions", "x-a2a-extensions")
 
 
 def is_v03(version: str | None) -> bool:

@@ -7,13 +7,9 @@ from typing import NamedTuple
 
 from a2a_relay.errors import Reason, Refused
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
-# Tokens of relay-go may carry other names; they are taken when no URL needs to
-# escape them (RFC 3986 unreserved), and never `.` or `..`.
+# Tokens of relay-go may carry any name; those are taken that no URL needs to escape
+# (RFC 3986 unreserved), and never `.` or `..`. Names that this relay itself gives are narrower.
 _LEGACY_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
-
-RESERVED_SEGMENTS = frozenset({"v1", "tasks", "message", "messages", "streams", "ws", "extendedAgentCard"})
-"""Path segments of the bindings themselves; never A2A's own `tenant` segment (decision 11)."""
 
 
 class Address(NamedTuple):
@@ -24,11 +20,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.agent}"
-
-
-def is_name(text: str) -> bool:
-    """Whether `text` is a proper name of a tenant, an agent or a key (decision 11)."""
-    return _NAME.fullmatch(text) is not None
 
 
 def is_legacy_name(text: str) -> bool:

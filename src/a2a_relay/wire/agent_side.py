@@ -186,5 +186,4 @@ def probe(id: str) -> bytes:
     return codec.write_payload("relay.probe", id=id)
 
 
-PING = b'{"type":"ping"}'
 PONG = b'{"type":"pong"}'

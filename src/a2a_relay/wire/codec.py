@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason
 from a2a_relay.wire.frames import NO_HEADERS
 
 _ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
@@ -102,12 +102,3 @@ def write_flat(kind: str, **fields: Any) -> bytes:
 def write_payload(kind: str, **fields: Any) -> bytes:
     """A frame whose payload the relay made itself."""
     return write(kind, jsonbytes.dump(fields))
-
-
-def is_acceptable_body(data: bytes) -> bool:
-    """Whether bytes may enter a frame as a JSON value."""
-    try:
-        jsonbytes.check(data)
-    except Refused:
-        return False
-    return True

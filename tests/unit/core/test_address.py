@@ -38,20 +38,17 @@ NOT_ACCEPTABLE = [
 
 @pytest.mark.parametrize("name", PROPER)
 def test_a_proper_name(name: str) -> None:
-    assert address.is_name(name)
     assert address.is_legacy_name(name)
 
 
 @pytest.mark.parametrize("name", LEGACY)
 def test_a_name_from_an_old_token(name: str) -> None:
-    assert not address.is_name(name)
     assert address.is_legacy_name(name)
     assert address.require_name(name, "tenant") == name
 
 
 @pytest.mark.parametrize("name", NOT_ACCEPTABLE)
 def test_no_name_at_all(name: str) -> None:
-    assert not address.is_name(name)
     assert not address.is_legacy_name(name)
     with pytest.raises(Refused) as refused:
         address.require_name(name, "agent_id")

@@ -98,8 +98,3 @@ def test_frames_are_written_compactly() -> None:
     assert codec.write("x", b'{ "a":1 }') == b'{"type":"x","payload":{ "a":1 }}'
     assert codec.write_flat("x", b=1) == b'{"type":"x","b":1}'
     assert codec.write_payload("x", b="é") == '{"type":"x","payload":{"b":"é"}}'.encode()
-
-
-@pytest.mark.parametrize("body, is_acceptable", [(b"{}", True), (b"1", True), (b"", False), (b"\xff", False)])
-def test_a_body_may_enter_a_frame_when_it_is_json(body: bytes, is_acceptable: bool) -> None:
-    assert codec.is_acceptable_body(body) == is_acceptable

@@ -15,12 +15,8 @@ class Dialect(Protocol):
     """
 
     name: str
-    has_streams: bool
-    """Whether streaming calls cross as streams; elsewhere one answer becomes a stream of one event."""
     has_meta: bool
     """Whether a request tells what is known beside the body: the sender, the version, service headers."""
-    has_pings: bool
-    """Whether the relay may send application-level pings."""
 
     def read(self, frame: bytes) -> AgentFrame: ...
 
@@ -35,7 +31,5 @@ class Dialect(Protocol):
     def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None: ...
 
     def probe(self, id: str) -> bytes | None: ...
-
-    def ping(self) -> bytes: ...
 
     def pong(self) -> bytes: ...

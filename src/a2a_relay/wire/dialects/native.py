@@ -38,9 +38,7 @@ class NativeDialect(RelayGoDialect):
     """What the connector speaks."""
 
     name = "native"
-    has_streams = True
     has_meta = True
-    has_pings = True
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         match kind:

@@ -30,9 +30,7 @@ class RelayGoDialect:
     """The base of all dialects that share relay-go's envelope."""
 
     name = "relay-go"
-    has_streams = False
     has_meta = False
-    has_pings = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
@@ -78,9 +76,6 @@ class RelayGoDialect:
 
     def probe(self, id: str) -> bytes | None:
         return None
-
-    def ping(self) -> bytes:
-        return b'{"type":"ping"}'
 
     def pong(self) -> bytes:
         return b'{"type":"pong"}'
