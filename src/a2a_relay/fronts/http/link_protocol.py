@@ -115,6 +115,8 @@ class LinkProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._last_byte_at = self._loop.time()
+        if self._ws.parser_exc is not None:
+            return  # what follows a frame that was refused has no beginning
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._need:
@@ -140,7 +142,7 @@ class LinkProtocol(asyncio.Protocol):
                 self._unusual(data[at:])  # the library refuses it by its header
                 return b""
             if body + size > end:
-                self._need = max(body + size - at, 14)
+                self._need = (body if body > end else body + size) - at  # the header first, it may not be whole
                 break
             if data[at] == _TEXT_FRAME and is_masked and self._fragments is None:
                 self._receive(apply_mask(data[body : body + size], data[body - 4 : body]))
@@ -149,7 +151,7 @@ class LinkProtocol(asyncio.Protocol):
             at = body + size
         else:
             self._need = 2
-        return data[at:] if self._ws.state is State.OPEN else b""
+        return data[at:] if self._ws.state is not State.CLOSED else b""
 
     def _receive(self, frame: bytes) -> None:
         if self._link is not None:

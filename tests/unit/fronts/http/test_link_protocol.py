@@ -1,0 +1,124 @@
+"""The agent link as a protocol object: frames are told apart whatever way the bytes were cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a2a_relay.fronts.http.link_protocol import LinkProtocol
+from a2a_relay.testing import TEST_SECRET, FakeClock, RecordingObserver, make_node, make_token
+
+UPGRADE = (
+    b"GET /agent HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class Wire:
+    """A transport that keeps what was written."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    abort = close
+
+
+class Timers:
+    """A loop's clock and timers, of which none is due."""
+
+    class Handle:
+        def cancel(self) -> None:
+            pass
+
+    def time(self) -> float:
+        return 1.0
+
+    def call_later(self, *_: Any) -> Timers.Handle:
+        return Timers.Handle()
+
+
+def frame(payload: bytes, opcode: int = 1, *, is_last: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
+    """A client's frame."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([size])
+    elif size < 1 << 16:
+        length = b"\x7e" + size.to_bytes(2, "big")
+    else:
+        length = b"\x7f" + size.to_bytes(8, "big")
+    masked = bytes(byte ^ mask[number % 4] for number, byte in enumerate(payload))
+    return bytes([opcode | (0x80 if is_last else 0), length[0] | 0x80]) + length[1:] + mask + masked
+
+
+def opened() -> tuple[LinkProtocol, Wire, RecordingObserver]:
+    """A link whose agent has attached."""
+    clock, observer, wire = FakeClock(), RecordingObserver(), Wire()
+    node = make_node(clock=clock, observer=observer)
+    link = LinkProtocol(node, set(), cast("asyncio.AbstractEventLoop", Timers()))
+    link.begin(cast("asyncio.Transport", wire), UPGRADE, "192.0.2.1:1", "https://relay.example")
+    token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": clock.now() + 60})
+    link.data_received(frame(json.dumps({"type": "auth", "token": token}).encode()))
+    assert b'"auth_ok"' in wire.written
+    wire.written.clear()
+    return link, wire, observer
+
+
+UNKNOWN = b'{"type":"a2a.response","payload":{"id":"x","result":{}}}'
+SAID = [
+    frame(UNKNOWN),
+    frame(UNKNOWN + b" " * 200),
+    frame(UNKNOWN + b" " * 70_000),
+    frame(b"", 9),
+    frame(b"abc", 10),
+    frame(UNKNOWN[:20], 1, is_last=False) + frame(b"", 9) + frame(UNKNOWN[20:], 0),
+    frame(UNKNOWN, 2),
+]
+ANSWERED = [1, 1, 1, 0, 0, 1, 1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, len(SAID) - 1), min_size=1, max_size=6), st.lists(st.integers(1, 40), max_size=60))
+def test_every_frame_arrives_once_however_the_bytes_were_cut(chosen: list[int], cuts: list[int]) -> None:
+    link, _, observer = opened()
+    data = b"".join(SAID[number] for number in chosen)
+    for cut in cuts:
+        link.data_received(data[:cut])
+        data = data[cut:]
+        if not data:
+            break
+    if data:
+        link.data_received(data)
+    assert observer.refused_frame_reasons == ["unknown_id"] * sum(ANSWERED[number] for number in chosen)
+
+
+@pytest.mark.parametrize("said", [frame(b"", 9), frame(b"ab", 9), frame(b"1")])
+def test_a_small_frame_that_comes_in_two_pieces_waits_for_nothing_else(said: bytes) -> None:
+    for cut in range(1, len(said)):
+        link, wire, observer = opened()
+        link.data_received(said[:cut])
+        assert (bytes(wire.written), observer.refused_frame_reasons) == (b"", [])
+        link.data_received(said[cut:])
+        assert wire.written or observer.refused_frame_reasons
+
+
+def test_what_follows_a_frame_over_the_limit_is_not_taken_for_frames() -> None:
+    link, wire, observer = opened()
+    link.data_received(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"\0\0\0\0")
+    assert (1009).to_bytes(2, "big") in wire.written
+    link.data_received(frame(UNKNOWN) * 3)
+    assert observer.refused_frame_reasons == []
