@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -23,6 +26,7 @@ TENANT = "acme"
 START_SECONDS = 40.0
 """A cold start on a busy machine, with room to spare; nothing waits this long when all is well."""
 STOP_SECONDS = 15.0
+CLIENT_SECONDS = 50.0
 FOREIGN_SETTINGS = ("RELAY_", "JWT_SECRET", "PORT", "BIND", "PYTEST_")
 """Settings of somebody's own relay, and of the test run that starts the programs."""
 
@@ -192,3 +196,21 @@ def running_behind(directory: Path, relay: Relay, name: str, *words: str) -> Ite
     """The example agent and its connector."""
     with running_agent(directory, name, *words) as url, running_connector(directory, relay, name, url):
         yield ReachedTwice(name, Endpoint(f"{url}/"), Endpoint(relay.base(name), relay.token()))
+
+
+async def record_of(*command: str | Path, token: str | None) -> Any:
+    """What a foreign client prints, as JSON. Its token comes by the environment, its time is bounded."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=clean_environment(TOKEN=token or ""),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, complaints = await asyncio.wait_for(process.communicate(), CLIENT_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, complaints.decode()
+    return json.loads(output)

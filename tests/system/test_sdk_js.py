@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from installed import NotInstallable, node_modules
-from programs import Endpoint, ReachedTwice, Relay, clean_environment, running_behind
+from programs import Endpoint, ReachedTwice, Relay, record_of, running_behind
 from sameness import comparable, forgiving_crashes, plain_card
 
 HERE = Path(__file__).parent / "js"
-LIMIT_SECONDS = 50
 
 pytestmark = [
     pytest.mark.timeout(400),  # the first time it installs the clients
@@ -34,20 +32,7 @@ def node(unavailable: Callable[[str], NoReturn]) -> Path:
 
 async def run_script(node: Path, script: str, *words: str, token: str | None) -> Any:
     """What a script prints, as JSON."""
-    process = await asyncio.create_subprocess_exec(
-        *(node, HERE / script, *words),
-        env=clean_environment(TOKEN=token or ""),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, complaints = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, complaints.decode()
-    return json.loads(output)
+    return await record_of(node, HERE / script, *words, token=token)
 
 
 async def test_every_dialogue_is_the_same(

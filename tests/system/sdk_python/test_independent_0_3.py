@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from installed import NotInstallable, python_with
-from programs import ReachedTwice, clean_environment
+from programs import ReachedTwice, record_of
 from sameness import comparable, forgiving_crashes, plain_card
 
 HERE = Path(__file__).parent
-LIMIT_SECONDS = 50
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +26,7 @@ def client_python(unavailable: Callable[[str], NoReturn]) -> Path:
 
 async def hold_dialogues(python: Path, binding: str, echo_url: str, thinker_url: str, token: str | None) -> Any:
     """All dialogues' records, by name."""
-    process = await asyncio.create_subprocess_exec(
-        *(python, HERE / "client_0_3.py", binding, echo_url, thinker_url),
-        env=clean_environment(TOKEN=token or ""),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, complaints = await asyncio.wait_for(process.communicate(), LIMIT_SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, complaints.decode()
-    return json.loads(output)
+    return await record_of(python, HERE / "client_0_3.py", binding, echo_url, thinker_url, token=token)
 
 
 @pytest.mark.timeout(400)  # the first time it installs the client
