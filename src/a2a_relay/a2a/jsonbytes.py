@@ -57,10 +57,11 @@ def check(data: bytes) -> None:
 
 def check_text(data: bytes, max_depth: int = MAX_DEPTH) -> None:
     """Refuse what no JSON grammar check sees: invalid UTF-8, and nesting beyond `max_depth`."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Malformed(Reason.INVALID_UTF8) from error
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Malformed(Reason.INVALID_UTF8) from error
     if data.count(b"[") + data.count(b"{") > max_depth and _is_deeper(data, max_depth):
         raise Malformed(Reason.TOO_DEEP)
 

@@ -5,9 +5,8 @@ Source: A2A 1.0.1 section 9, A2A 0.3.0 section 6.11, JSON-RPC 2.0.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a import compact, jsonbytes
+from a2a_relay.a2a.compact import Envelope
 from a2a_relay.a2a.methods import BY_NAME, is_acceptable_name
 from a2a_relay.a2a.problems import error_info
 from a2a_relay.errors import Reason, Refused
@@ -15,14 +14,6 @@ from a2a_relay.errors import Reason, Refused
 NO_PARAMS = b"{}"
 _VERSION = b'"2.0"'
 _KNOWN_METHODS = {jsonbytes.dump(name): name for name in BY_NAME}
-
-
-class Request(NamedTuple):
-    """One JSON-RPC request; `id` is the id's JSON bytes, to be answered as it came."""
-
-    id: bytes
-    method: str
-    params: bytes
 
 
 class BadRequest(Refused):
@@ -33,10 +24,13 @@ class BadRequest(Refused):
         self.id = id
 
 
-def read(body: bytes) -> Request:
+def read(body: bytes) -> Envelope:
     """Read one request. Raises `BadRequest`."""
     try:
         jsonbytes.check_text(body)
+        found = compact.envelope(body)
+        if found is not None:
+            return found
         fields = jsonbytes.members(body)
     except jsonbytes.Malformed as error:
         raise _unreadable(error, body) from error
@@ -54,7 +48,7 @@ def read(body: bytes) -> Request:
     params = fields.get("params", NO_PARAMS)
     if params[:1] not in b"{n" and params != b"[]":
         raise BadRequest(Reason.INVALID_PARAMS, "params must be an object", id)
-    return Request(id, method, NO_PARAMS if params in (b"null", b"[]") else params)
+    return Envelope(id, method, NO_PARAMS if params in (b"null", b"[]") else params)
 
 
 def _unreadable(error: jsonbytes.Malformed, body: bytes) -> BadRequest:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from a2a_relay.a2a import jsonbytes
+from a2a_relay.a2a import compact, jsonbytes
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.errors import Reason, Refused
 
@@ -62,6 +62,7 @@ _CARD = _level("tenant")
 # Names that are nobody's other spelling, nor need a second look
 _PLAIN_NAMES = frozenset({"messageId", "role", "parts", "kind", "metadata", "extensions", "message", "configuration"})
 
+_SENDS = (Operation.SEND, Operation.STREAM)
 _LEVELS = {
     Operation.SEND: _SEND,
     Operation.STREAM: _SEND,
@@ -94,6 +95,10 @@ def read(
     field names (`task_id`): there either spelling is taken, but not both. Raises
     `Refused` with AMBIGUOUS_FIELD or INVALID_PARAMS.
     """
+    if path is None and operation in _SENDS:
+        said = compact.message(params)
+        if said is not None:
+            return Spans(said.task_id or None, said.context_id or None, role=said.role or None)
     level = _LEVELS.get(operation)
     if level is None or params == b"null":
         return Spans()
@@ -103,7 +108,7 @@ def read(
     if level is _PUSH and fields.get("config", b"null") != b"null":
         _agree(strict(_PUSH, fields["config"]), {"taskId": path["taskId"]} if path and "taskId" in path else {})
     tenant = _string(fields, "tenant")
-    if operation in (Operation.SEND, Operation.STREAM):
+    if operation in _SENDS:
         return _read_send(fields, tenant, strict)
     if operation is Operation.LIST:
         return Spans(context_id=_string(fields, "contextId"), tenant=tenant)

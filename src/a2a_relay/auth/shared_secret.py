@@ -6,7 +6,6 @@ most 24 h ahead; `iat` unchecked; 60 s leeway; integer `sub` and `jti`; any `aud
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import jwt
 
 from a2a_relay.core.address import require_name
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused
 
@@ -36,11 +36,11 @@ class SharedSecret:
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
         self._dead: OrderedDict[bytes, Refused] = OrderedDict()
 
-    def authenticate(self, credential: str, now: float) -> Principal:
+    def authenticate(self, credential: Credential, now: float) -> Principal:
         """The principal of a token. Raises UNAUTHENTICATED."""
-        if not credential or len(credential) > _MAX_TOKEN_CHARS:
+        if not credential.text or len(credential.text) > _MAX_TOKEN_CHARS:
             raise Refused(Reason.UNAUTHENTICATED, "invalid token")
-        key = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
+        key = credential.digest
         known = self._principals.get(key)
         if known is not None:
             if known.expires_at is not None and now > known.expires_at + LEEWAY_SECONDS:
@@ -50,7 +50,7 @@ class SharedSecret:
         if key in self._dead:
             raise Refused(Reason.UNAUTHENTICATED, self._dead[key].message)
         try:
-            principal = self._verify(credential, now)
+            principal = self._verify(credential.text, now)
         except Refused as refused:
             if "ahead" not in refused.message:  # too far ahead is cured by waiting
                 _remember(self._dead, key, refused)

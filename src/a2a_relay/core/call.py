@@ -3,54 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
+from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.a2a.spans import Spans
 from a2a_relay.core.address import Address
 from a2a_relay.core.principal import Principal
 from a2a_relay.wire.frames import Rest
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
-@dataclass(slots=True)
-class Call:
-    """A routed, authenticated, read call; not changed after it was made. `params` are the client's JSON bytes.
 
-    `service_headers` are the `a2a-*` headers (lower-case names) that travel to the
-    agent; `client_id` is the JSON-RPC id's bytes for dialects that carry whole requests.
+class Meta:
+    """What an agent is told beside the body; the same for every call that comes with the same headers.
+
+    `version` is the A2A version that the client asked for, `service_headers` are its
+    `a2a-*` headers (lower-case names), `traceparent` is W3C's.
+    """
+
+    __slots__ = ("_json", "principal", "service_headers", "traceparent", "version")
+
+    def __init__(
+        self,
+        principal: Principal,
+        version: str | None = None,
+        service_headers: Mapping[str, str] = NOTHING,
+        traceparent: str | None = None,
+    ) -> None:
+        self.principal = principal
+        self.version = version
+        self.service_headers = service_headers
+        self.traceparent = traceparent
+        self._json: bytes | None = None
+
+    @property
+    def json(self) -> bytes:
+        """The `meta` object of a frame."""
+        if self._json is None:
+            self._json = jsonbytes.dump(self._fields())
+        return self._json
+
+    def _fields(self) -> dict[str, object]:
+        principal, headers = self.principal, self.service_headers
+        found: dict[str, object] = {
+            "sender": {"identity": principal.identity, "role": str(principal.role), "tenant": principal.tenant}
+        }
+        if self.version:
+            found["version"] = self.version
+        extensions = headers.get("a2a-extensions") or headers.get("x-a2a-extensions")
+        if extensions:
+            found["extensions"] = extensions
+        if headers:
+            found["headers"] = dict(headers)
+        if self.traceparent:
+            found["traceparent"] = self.traceparent
+        return found
+
+
+class Call(NamedTuple):
+    """A routed, authenticated, read call. `params` are the client's JSON bytes.
+
+    `client_id` is the JSON-RPC id's bytes for dialects that carry whole requests.
     """
 
     address: Address
-    principal: Principal
+    meta: Meta
     operation: Operation
     method: str
     params: bytes
     streams: bool
     spans: Spans = Spans()
-    version: str | None = None
-    service_headers: Mapping[str, str] = field(default_factory=dict)
-    traceparent: str | None = None
     client_id: bytes = b"null"
     rest: Rest | None = None
     timeout_seconds: float | None = None
     request_id: str = ""
 
-    def meta(self) -> dict[str, object]:
-        """What the agent is told beside the body."""
-        found: dict[str, object] = {
-            "sender": {
-                "identity": self.principal.identity,
-                "role": str(self.principal.role),
-                "tenant": self.principal.tenant,
-            }
-        }
-        if self.version:
-            found["version"] = self.version
-        extensions = self.service_headers.get("a2a-extensions") or self.service_headers.get("x-a2a-extensions")
-        if extensions:
-            found["extensions"] = extensions
-        if self.service_headers:
-            found["headers"] = dict(self.service_headers)
-        if self.traceparent:
-            found["traceparent"] = self.traceparent
-        return found
+    @property
+    def principal(self) -> Principal:
+        """Who calls."""
+        return self.meta.principal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from a2a_relay.core.call import Call
 from a2a_relay.errors import IllegalMove, Refused
@@ -68,6 +68,7 @@ class Exchange:
 
     __slots__ = (
         "call",
+        "deadline",
         "events",
         "expires_at",
         "id",
@@ -90,6 +91,8 @@ class Exchange:
         self.phase = Phase.PENDING
         self.last_seq = 0
         self.events = 0
+        self.deadline: dict[Any, Any] = {}
+        """The slot of its timer."""
 
     @property
     def is_done(self) -> bool:

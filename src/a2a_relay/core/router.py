@@ -6,26 +6,12 @@ of the agent. Mailboxes, other nodes and peer relays join here as further verdic
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from a2a_relay.core.call import Call
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
 
-
-class Deliver(NamedTuple):
-    """Hand the call to this session."""
-
-    session: Session
-
-
-class Refuse(NamedTuple):
-    """Do not take the call."""
-
-    refused: Refused
-
-
-Verdict = Deliver | Refuse
+Verdict = Session | Refused
+"""Hand the call to this session, or do not take it."""
 
 OFFLINE_RETRY_AFTER_SECONDS = 5
 
@@ -34,11 +20,11 @@ def route(call: Call, session: Session | None, *, is_known: bool) -> Verdict:
     """Decide on one call. `session` is the agent's live one; `is_known` whether the tenant has such an agent."""
     if session is None:
         if not is_known:
-            return Refuse(Refused(Reason.AGENT_NOT_FOUND))
-        return Refuse(Refused(Reason.AGENT_OFFLINE, retry_after_seconds=OFFLINE_RETRY_AFTER_SECONDS))
+            return Refused(Reason.AGENT_NOT_FOUND)
+        return Refused(Reason.AGENT_OFFLINE, retry_after_seconds=OFFLINE_RETRY_AFTER_SECONDS)
     if not session.is_ready:
         message = f"the agent is paused: {session.paused_because or 'no reason given'}"
-        return Refuse(Refused(Reason.AGENT_OFFLINE, message, retry_after_seconds=OFFLINE_RETRY_AFTER_SECONDS))
+        return Refused(Reason.AGENT_OFFLINE, message, retry_after_seconds=OFFLINE_RETRY_AFTER_SECONDS)
     if call.rest is not None and not session.serves_rest_v03:
-        return Refuse(Refused(Reason.BINDING_NOT_SERVED, "the agent does not serve HTTP+JSON 0.3"))
-    return Deliver(session)
+        return Refused(Reason.BINDING_NOT_SERVED, "the agent does not serve HTTP+JSON 0.3")
+    return session

@@ -15,6 +15,7 @@ from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, choose
 from a2a_relay.wire.frames import (
+    AgentFrame,
     AgentState,
     Auth,
     CardUpdate,
@@ -76,10 +77,15 @@ class AgentLink:
         """Take one whole frame."""
         if self.is_closed:
             return
-        if self.session is None:
+        session = self.session
+        if session is None:
             self._authenticate(frame)
+            return
+        event = session.dialect.read(frame)
+        if type(event) is Response:
+            self._count(session, self._node.exchanges.answer(session, event))
         else:
-            self._dispatch(self.session, frame)
+            self._dispatch(session, event)
 
     def send(self, frame: bytes | None) -> None:
         """Write one frame; None is a frame that this link's dialect does not have."""
@@ -142,11 +148,8 @@ class AgentLink:
 
     # frames of an attached agent
 
-    def _dispatch(self, session: Session, frame: bytes) -> None:
-        event = session.dialect.read(frame)
+    def _dispatch(self, session: Session, event: AgentFrame) -> None:
         match event:
-            case Response():
-                self._count(session, self._node.exchanges.answer(session, event))
             case StreamEvent():
                 self._count(session, self._node.exchanges.event(session, event))
             case StreamEnd():

@@ -12,11 +12,8 @@ from a2a_relay.ports.clock import TimerHandle
 class LoopClock:
     """Wall time from the system, durations and timers from the running loop."""
 
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, callback)

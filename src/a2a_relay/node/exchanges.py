@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result, Sink
 from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.node.wheel import Wheel, WheelTimer
+from a2a_relay.node.wheel import Wheel
 from a2a_relay.ports.clock import Clock
-from a2a_relay.wire.frames import NO_META, Nack, Request, Response, StreamEnd, StreamEvent
+from a2a_relay.wire.frames import Nack, Response, StreamEnd, StreamEvent
 
 
 class Exchanges:
@@ -22,45 +21,34 @@ class Exchanges:
         self._clock = clock
         self._wheel = wheel
         self._tell_agent_to_stop = tell_agent_to_stop
-        self._deadlines: dict[str, WheelTimer] = {}
+        self._in_flight = 0
         self.on_idle: Callable[[], None] | None = None
         """Called whenever the last call in flight is over."""
 
     def __len__(self) -> int:
-        return len(self._deadlines)
+        return self._in_flight
 
-    def open(self, call: Call, sink: Sink, session: Session, timeout_seconds: float) -> tuple[Exchange, Request]:
-        """Begin an exchange; the request is for the caller to send, and `start` to follow."""
+    def open(self, call: Call, sink: Sink, session: Session, timeout_seconds: float) -> Exchange:
+        """Begin an exchange; `start` is to follow."""
         now = self._clock.monotonic()
-        exchange = Exchange(session.next_frame_id(), call, sink, session, now, now + timeout_seconds)
-        request = Request(
-            id=exchange.id,
-            method=call.method,
-            params=call.params,
-            timeout_ms=int(timeout_seconds * 1000),
-            stream=call.streams,
-            client_id=call.client_id,
-            meta=call.meta() if session.dialect.has_meta else NO_META,
-            rest=call.rest,
-        )
-        return exchange, request
+        return Exchange(session.next_frame_id(), call, sink, session, now, now + timeout_seconds)
 
     def start(self, exchange: Exchange) -> None:
         """The request was handed to the link: from now on the exchange is in flight."""
         exchange.session.open(exchange)
-        self._deadlines[exchange.id] = self._wheel.call_later(
-            exchange.expires_at - exchange.started_at, partial(self._expire, exchange)
-        )
+        self._in_flight += 1
+        exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
 
     def answer(self, session: Session, response: Response) -> bool:
         """Take a response frame. False when this session has no such call."""
         exchange = session.exchanges.get(response.id)
         if exchange is None:
             return False
-        if response.error is not None:
-            self.settle(exchange, AgentError(response.error))
-        elif response.result is not None:
-            self.settle(exchange, Result(response.result, response.http_status, response.headers))
+        _, result, error, http_status, headers = response
+        if error is not None:
+            self.settle(exchange, AgentError(error))
+        elif result is not None:
+            self.settle(exchange, Result(result, http_status, headers))
         return True
 
     def event(self, session: Session, event: StreamEvent) -> bool:
@@ -103,11 +91,12 @@ class Exchanges:
 
     def settle(self, exchange: Exchange, outcome: Outcome) -> None:
         """Give the only answer; to a stream that has begun, as its end."""
-        if exchange.is_done:
-            return
-        if exchange.phase is Phase.PENDING:
+        phase = exchange.phase
+        if phase is Phase.PENDING:
             self._close(exchange)
             exchange.sink.answer(outcome)
+        elif phase is Phase.DONE:
+            pass
         elif isinstance(outcome, Result):
             if exchange.sink.event(outcome):
                 self._finish(exchange, None)
@@ -142,16 +131,14 @@ class Exchanges:
     def _close(self, exchange: Exchange) -> None:
         exchange.move(Phase.DONE)
         exchange.session.close(exchange)
-        timer = self._deadlines.pop(exchange.id, None)
-        if timer is not None:
-            timer.cancel()
-        if not self._deadlines and self.on_idle is not None:
+        exchange.deadline.pop(exchange, None)
+        self._in_flight -= 1
+        if not self._in_flight and self.on_idle is not None:
             self.on_idle()
 
     def _expire(self, exchange: Exchange) -> None:
         """The deadline: of a call's answer, and of a stream's next event."""
-        left = exchange.expires_at - self._clock.monotonic()
-        if left > 0 and not exchange.is_done:
-            self._deadlines[exchange.id] = self._wheel.call_later(left, partial(self._expire, exchange))
+        if exchange.expires_at > self._clock.monotonic() and not exchange.is_done:
+            exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
         else:
             self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))

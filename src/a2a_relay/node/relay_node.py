@@ -17,12 +17,13 @@ from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Exchange, Outcome, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.public_url import is_loopback
-from a2a_relay.core.router import Refuse, route
+from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused, StoreError
@@ -90,7 +91,7 @@ class RelayNode:
 
     # clients
 
-    def authenticate(self, credential: str) -> Principal:
+    def authenticate(self, credential: Credential) -> Principal:
         """Who this credential speaks for. Raises UNAUTHENTICATED."""
         return self._authenticator.authenticate(credential, self.clock.now())
 
@@ -104,18 +105,21 @@ class RelayNode:
             raise Refused(Reason.RELAY_LEAVING)
         session = self._hub.find(call.address)
         verdict = route(call, session, is_known=session is not None or self.agents.is_known(call.address))
-        if isinstance(verdict, Refuse):
-            raise verdict.refused
-        return self._deliver(call, sink, verdict.session)
+        if isinstance(verdict, Refused):
+            raise verdict
+        return self._deliver(call, sink, verdict)
 
     def _deliver(self, call: Call, sink: Sink, session: Session) -> Exchange:
-        core_limits.require_room(session, call, self.limits)
-        link = self._links[session.id]
-        timeout = min(call.timeout_seconds or self.limits.request_timeout_seconds, self.limits.request_timeout_seconds)
-        exchange, request = self.exchanges.open(call, sink, session, timeout)
-        frame = session.dialect.request(request)
+        limits, link = self.limits, self._links[session.id]
+        core_limits.require_room(session, call, limits)
+        timeout = limits.request_timeout_seconds
+        if call.timeout_seconds is not None:
+            timeout = min(call.timeout_seconds, timeout)
+        exchange = self.exchanges.open(call, sink, session, timeout)
+        frame = session.dialect.request(exchange.id, call, int(timeout * 1000))
         core_limits.require_fit(session, frame)
-        if link.backlog_bytes + len(frame) > max(self.limits.link_backlog_bytes, len(frame)):
+        backlog = link.backlog_bytes
+        if backlog and backlog + len(frame) > max(limits.link_backlog_bytes, len(frame)):
             raise Refused(Reason.AGENT_BUSY, "the agent reads too slowly")
         self.exchanges.start(exchange)
         link.send(frame)
@@ -164,7 +168,7 @@ class RelayNode:
         """Authenticate and register an agent, and welcome it. Raises `Refused`."""
         if self.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
-        principal = self.authenticate(auth.token)
+        principal = self.authenticate(Credential(auth.token))
         address = access.require_attach(principal)
         self.agents.require_acceptable_card(auth.agent_card)
         session = self._new_session(principal, address, auth)

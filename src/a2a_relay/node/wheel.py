@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from a2a_relay.ports.clock import Clock
 
 RESOLUTION_SECONDS = 0.1
 
-
-class WheelTimer:
-    """One timer of a wheel."""
-
-    __slots__ = ("_slot", "callback")
-
-    def __init__(self, callback: Callable[[], None], slot: dict[WheelTimer, None]) -> None:
-        self.callback = callback
-        self._slot = slot
-
-    def cancel(self) -> None:
-        """Call the timer off; does nothing when it has fired."""
-        self._slot.pop(self, None)
+Slot = dict[Any, Callable[[Any], None]]
+"""Whose time comes together, each with what to call. Taken out of it, an item is called off."""
 
 
 class Wheel:
@@ -32,27 +22,29 @@ class Wheel:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._slots: dict[int, dict[WheelTimer, None]] = {}
+        self._slots: dict[int, Slot] = {}
         self._next = 0
         self._is_turning = False
 
     def __len__(self) -> int:
         """How many timers are set."""
-        return sum(len(slot) for slot in self._slots.values())
+        return sum(map(len, self._slots.values()))
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> WheelTimer:
-        """Call back after `seconds` of monotonic time."""
-        number = int((self._clock.monotonic() + seconds) / RESOLUTION_SECONDS) + 1
+    def put(self, item: Any, instant: float, callback: Callable[[Any], None]) -> Slot:
+        """Call back with `item` at an instant of monotonic time, unless it is popped from the slot before.
+
+        An item has one timer at a time: it is its own key.
+        """
+        number = int(instant / RESOLUTION_SECONDS) + 1
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}
-        timer = WheelTimer(callback, slot)
-        slot[timer] = None
-        if not self._is_turning:
-            self._is_turning = True
-            self._next = int(self._clock.monotonic() / RESOLUTION_SECONDS)
-            self._clock.call_later(RESOLUTION_SECONDS, self._turn)
-        return timer
+            if not self._is_turning:
+                self._is_turning = True
+                self._next = int(self._clock.monotonic() / RESOLUTION_SECONDS)
+                self._clock.call_later(RESOLUTION_SECONDS, self._turn)
+        slot[item] = callback
+        return slot
 
     def _turn(self) -> None:
         now = int(self._clock.monotonic() / RESOLUTION_SECONDS)
@@ -60,8 +52,8 @@ class Wheel:
             slot = self._slots.pop(self._next, None)
             self._next += 1
             while slot:
-                timer, _ = slot.popitem()
-                timer.callback()
+                item, callback = slot.popitem()
+                callback(item)
         self._is_turning = bool(self._slots)
         if self._is_turning:
             self._clock.call_later(RESOLUTION_SECONDS, self._turn)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.principal import Principal
 
 
 class Authenticator(Protocol):
     """Answers from local state, without waiting. Raises `Refused` (UNAUTHENTICATED) for a bad credential.
 
-    The credential is the bare token; `now` is wall time in seconds.
+    `now` is wall time in seconds.
     """
 
-    def authenticate(self, credential: str, now: float) -> Principal: ...
+    def authenticate(self, credential: Credential, now: float) -> Principal: ...

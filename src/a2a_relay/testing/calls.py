@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from a2a_relay.a2a.methods import BY_NAME, Operation
 from a2a_relay.core.address import Address
-from a2a_relay.core.call import Call
+from a2a_relay.core.call import Call, Meta
 from a2a_relay.core.principal import Principal, Role
 
 TENANT = "acme"
@@ -32,14 +33,15 @@ def make_call(
     *,
     address: Address | None = None,
     principal: Principal | None = None,
+    meta: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Call:
-    """A call as a front would have read it; streams when its method does."""
+    """A call as a front would have read it; streams when its method does. `meta` are fields of its `Meta`."""
     address = address or make_address()
     known = BY_NAME.get(method)
     return Call(
         address=address,
-        principal=principal or make_principal(address.tenant),
+        meta=Meta(principal or make_principal(address.tenant), **(meta or {})),
         operation=known.operation if known is not None else Operation.EXTENSION,
         method=method,
         params=params,

@@ -63,6 +63,7 @@ _DEFAULT_HEARTBEAT_SECONDS = 30
 def read(frame: bytes) -> RelayFrame:
     """One frame of the relay. Never raises: what cannot be read is `Unreadable`."""
     try:
+        codec.check(frame)
         kind, fields = codec.read(frame)
         return _read(kind, fields)
     except jsonbytes.Malformed as error:

@@ -23,9 +23,13 @@ _FEW = 8
 Fields = Mapping[str, bytes]
 
 
-def read(frame: bytes) -> tuple[str, dict[str, bytes]]:
-    """The type of a frame and its other top-level members as bytes. Raises `Malformed`."""
+def check(frame: bytes) -> None:
+    """Refuse a frame that is not UTF-8 or nests too deeply. Raises `Malformed`."""
     jsonbytes.check_text(frame, jsonbytes.MAX_DEPTH + _FRAME_LEVELS)
+
+
+def read(frame: bytes) -> tuple[str, dict[str, bytes]]:
+    """The type of a frame that was checked, and its other top-level members as bytes. Raises `Malformed`."""
     fields = jsonbytes.members(frame)
     kind = jsonbytes.text(fields.pop("type", None))
     if kind is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from a2a_relay.errors import Reason
 
@@ -129,20 +129,34 @@ class Rest:
     query: str
 
 
-NO_META: Mapping[str, Any] = MappingProxyType({})
+class Meta(Protocol):
+    """What an agent is told beside the body."""
+
+    @property
+    def json(self) -> bytes:
+        """As a JSON object."""
 
 
-class Request(NamedTuple):
-    """One call on its way to an agent."""
+class Request(Protocol):
+    """One call on its way to an agent, as a dialect writes it. `client_id` is the JSON-RPC id that the client chose."""
 
-    id: str
-    method: str
-    params: bytes
-    timeout_ms: int
-    stream: bool = False
-    client_id: bytes = b"null"
-    meta: Mapping[str, Any] = NO_META
-    rest: Rest | None = None
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def params(self) -> bytes: ...
+
+    @property
+    def streams(self) -> bool: ...
+
+    @property
+    def meta(self) -> Meta: ...
+
+    @property
+    def client_id(self) -> bytes: ...
+
+    @property
+    def rest(self) -> Rest | None: ...
 
 
 @dataclass(frozen=True, slots=True)

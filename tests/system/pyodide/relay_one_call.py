@@ -13,7 +13,8 @@ from collections import deque
 
 from a2a_relay.a2a import jsonbytes, jsonrpc, spans, sse
 from a2a_relay.a2a.methods import BY_NAME
-from a2a_relay.core.call import Call
+from a2a_relay.core.call import Call, Meta
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Principal, Role
@@ -37,10 +38,10 @@ PRINCIPALS = {
 class Doorman:
     """Knows two tokens."""
 
-    def authenticate(self, credential: str, now: float) -> Principal:
-        if credential not in PRINCIPALS:
+    def authenticate(self, credential: Credential, now: float) -> Principal:
+        if credential.text not in PRINCIPALS:
             raise Refused(Reason.UNAUTHENTICATED)
-        return PRINCIPALS[credential]
+        return PRINCIPALS[credential.text]
 
 
 class Witness:
@@ -141,7 +142,7 @@ def read_call(body: bytes) -> tuple[bytes, Call]:
     method = BY_NAME[request.method]
     return request.id, Call(
         address=route.agent,
-        principal=PRINCIPALS["client's"],
+        meta=Meta(PRINCIPALS["client's"]),
         operation=method.operation,
         method=request.method,
         params=request.params,

@@ -248,7 +248,7 @@ def test_an_sdk_agent_reads_the_same_ids_from_a_message_that_is_taken(document: 
     except Refused:
         return
     theirs = protobuf(document, SendMessageRequest)
-    if theirs is not None:
+    if theirs is not None and '"request"' not in document:  # 0.3's name of `message`, which 1.0's readers ignore
         assert (theirs.message.task_id, theirs.message.context_id) == (found.task_id or "", found.context_id or "")
         assert tuple(theirs.message.reference_task_ids) == found.reference_task_ids
         assert theirs.tenant == (found.tenant or "")

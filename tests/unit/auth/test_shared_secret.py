@@ -11,6 +11,7 @@ import pytest
 
 from a2a_relay.auth import shared_secret
 from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.testing import TEST_SECRET, make_token, make_unsigned_token
@@ -33,7 +34,7 @@ def token(_secret: str | bytes = TEST_SECRET, _algorithm: str = "HS256", **claim
 
 def refusal(door: SharedSecret, credential: str, now: float = NOW) -> str:
     with pytest.raises(Refused) as refused:
-        door.authenticate(credential, now)
+        door.authenticate(Credential(credential), now)
     assert refused.value.reason is Reason.UNAUTHENTICATED
     return refused.value.message
 
@@ -56,7 +57,7 @@ class TestRoles:
         ],
     )
     def test_follow_from_the_claims(self, door: SharedSecret, claims: dict[str, Any], principal: Principal) -> None:
-        assert door.authenticate(token(**claims), NOW) == principal
+        assert door.authenticate(Credential(token(**claims)), NOW) == principal
 
     @pytest.mark.parametrize(
         "claims, message",
@@ -84,12 +85,12 @@ class TestRoles:
 class TestTakenAsRelayGoTakesIt:
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
     def test_any_hmac(self, door: SharedSecret, algorithm: str) -> None:
-        assert door.authenticate(token(_algorithm=algorithm), NOW).tenant == "acme"
+        assert door.authenticate(Credential(token(_algorithm=algorithm)), NOW).tenant == "acme"
 
     @pytest.mark.parametrize("secret", ["x" * 32, "x" * 64, "ключ" * 8])
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
     def test_any_secret_that_is_long_enough(self, secret: str, algorithm: str) -> None:
-        assert SharedSecret(secret).authenticate(token(secret, algorithm), NOW).tenant == "acme"
+        assert SharedSecret(secret).authenticate(Credential(token(secret, algorithm)), NOW).tenant == "acme"
 
     @pytest.mark.parametrize(
         "claims",
@@ -109,11 +110,11 @@ class TestTakenAsRelayGoTakesIt:
         ],
     )
     def test_claims_that_do_not_matter(self, door: SharedSecret, claims: dict[str, Any]) -> None:
-        assert door.authenticate(token(**claims), NOW).tenant == "acme"
+        assert door.authenticate(Credential(token(**claims)), NOW).tenant == "acme"
 
     @pytest.mark.parametrize("exp", [NOW - 60, NOW, NOW + 1, NOW + DAY, NOW + DAY + 60, NOW + 0.5, int(NOW)])
     def test_an_expiry_within_the_leeway(self, door: SharedSecret, exp: float) -> None:
-        assert door.authenticate(token(exp=exp), NOW).expires_at == exp
+        assert door.authenticate(Credential(token(exp=exp)), NOW).expires_at == exp
 
 
 class TestTime:
@@ -142,17 +143,17 @@ class TestTime:
     def test_a_token_from_the_future_is_good_later(self, door: SharedSecret) -> None:
         credential = token(nbf=NOW + 120)
         assert "ahead" in refusal(door, credential)
-        assert door.authenticate(credential, NOW + 60).tenant == "acme"
+        assert door.authenticate(Credential(credential), NOW + 60).tenant == "acme"
 
     def test_a_token_for_too_long_is_good_later(self, door: SharedSecret) -> None:
         credential = token(exp=NOW + DAY + HOUR)
         assert "ahead" in refusal(door, credential)
-        assert door.authenticate(credential, NOW + HOUR).tenant == "acme"
+        assert door.authenticate(Credential(credential), NOW + HOUR).tenant == "acme"
 
     def test_a_known_token_expires_on_the_second(self, door: SharedSecret) -> None:
         credential = token()
         for now in (NOW, EXP, EXP + 60):
-            assert door.authenticate(credential, now).tenant == "acme"
+            assert door.authenticate(Credential(credential), now).tenant == "acme"
         for now in (EXP + 60.5, EXP + 61, EXP + DAY):
             assert refusal(door, credential, now) == "the token has expired"
 
@@ -231,7 +232,7 @@ class TestJunk:
         for _ in range(900):
             deep = [deep]
         good = token(deep=deep)
-        assert door.authenticate(good, NOW).tenant == "acme" or len(good) > 8192
+        assert door.authenticate(Credential(good), NOW).tenant == "acme" or len(good) > 8192
 
     @pytest.mark.parametrize("claims", [[], "x", 7, None])
     def test_claims_that_are_no_object_are_refused(self, door: SharedSecret, claims: Any) -> None:
@@ -241,7 +242,7 @@ class TestJunk:
 class TestMemory:
     def test_a_verified_token_is_remembered(self, door: SharedSecret) -> None:
         credential = token()
-        assert door.authenticate(credential, NOW) is door.authenticate(credential, NOW + 1)
+        assert door.authenticate(Credential(credential), NOW) is door.authenticate(Credential(credential), NOW + 1)
 
     def test_a_dead_token_is_refused_alike_again(self, door: SharedSecret) -> None:
         for credential in (token(role="boss"), "a.b.c", token(exp=1)):
@@ -251,24 +252,24 @@ class TestMemory:
         monkeypatch.setattr(shared_secret, "_CACHED", 50)
         door = SharedSecret(TEST_SECRET)
         for number in range(120):
-            door.authenticate(token(sub=number), NOW)
+            door.authenticate(Credential(token(sub=number)), NOW)
             refusal(door, f"{number}.b.c")
         assert len(door._principals) == len(door._dead) == 50
 
     def test_a_flood_of_dead_tokens_forgets_no_good_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shared_secret, "_CACHED", 50)
         door = SharedSecret(TEST_SECRET)
-        known = door.authenticate(token(), NOW)
+        known = door.authenticate(Credential(token()), NOW)
         for number in range(120):
             refusal(door, f"{number}.b.c")
-        assert door.authenticate(token(), NOW) is known
+        assert door.authenticate(Credential(token()), NOW) is known
 
     def test_never_answers_for_another_secret(self) -> None:
         credential = token()
-        SharedSecret(TEST_SECRET).authenticate(credential, NOW)
+        SharedSecret(TEST_SECRET).authenticate(Credential(credential), NOW)
         assert refusal(SharedSecret("y" * 64), credential) == "invalid token"
 
     def test_keeps_no_token_in_clear(self, door: SharedSecret) -> None:
         credential = token()
-        door.authenticate(credential, NOW)
+        door.authenticate(Credential(credential), NOW)
         assert credential not in repr(vars(door)["_principals"])

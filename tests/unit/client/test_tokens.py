@@ -14,6 +14,7 @@ from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.client import tokens
 from a2a_relay.client.credentials import Credentials
 from a2a_relay.client.failures import ClientError
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.principal import Role
 from a2a_relay.settings import Profile
 
@@ -39,11 +40,15 @@ def claims(token: str | None) -> dict[str, Any]:
 
 def test_a_minted_token_is_what_the_relay_takes() -> None:
     relay = SharedSecret(SECRET)
-    agent = relay.authenticate(tokens.mint(SECRET, NOW, 3600, tenant="acme", role="agent", agent="echo"), NOW)
+    agent = relay.authenticate(
+        Credential(tokens.mint(SECRET, NOW, 3600, tenant="acme", role="agent", agent="echo")), NOW
+    )
     assert (agent.role, str(agent.address)) == (Role.AGENT, "acme/echo")
-    client = relay.authenticate(tokens.mint(SECRET, NOW, 86400, tenant="acme", role="client", user="ann"), NOW)
+    client = relay.authenticate(
+        Credential(tokens.mint(SECRET, NOW, 86400, tenant="acme", role="client", user="ann")), NOW
+    )
     assert (client.role, client.identity, client.tenant) == (Role.SENDER, "ann", "acme")
-    assert relay.authenticate(tokens.mint(SECRET, NOW, 60, tenant="acme"), NOW).role is Role.ADMIN
+    assert relay.authenticate(Credential(tokens.mint(SECRET, NOW, 60, tenant="acme")), NOW).role is Role.ADMIN
 
 
 @pytest.mark.parametrize("life_seconds", [0, -1, 86401])

@@ -22,7 +22,7 @@ def reason(outcome: object) -> Reason:
 class TestAUnaryCall:
     def test_is_sent_with_everything_and_answered_with_the_bytes(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(make_call(params=b'{"message":{ }}', version="1.0"), sink)
+        relay.node.submit(make_call(params=b'{"message":{ }}', meta={"version": "1.0"}), sink)
         link.play("""
             << {"type":"a2a.request","payload":{"id":"e-1.1","method":"SendMessage","params":{"message":{}},\
                 "timeout_ms":600000,"stream":false,"meta":{"sender":\

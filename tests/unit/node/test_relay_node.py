@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from a2a_relay.core.address import Address
+from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Result
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Role
@@ -85,10 +86,10 @@ class TestACall:
 
 def test_credentials_are_judged_at_the_clocks_time(relay: Any) -> None:
     token = relay.token()
-    assert relay.node.authenticate(token).identity == "agent:zaf"
+    assert relay.node.authenticate(Credential(token)).identity == "agent:zaf"
     relay.clock.advance(3600 + 61)
     with pytest.raises(Refused, match="expired"):
-        relay.node.authenticate(token)
+        relay.node.authenticate(Credential(token))
 
 
 def test_session_ids_of_two_nodes_differ() -> None:

@@ -17,7 +17,7 @@ def test_timers_fire_in_time(delays: list[float], start: float) -> None:
     fired: dict[int, float] = {}
     begun = clock.monotonic()
     for number, delay in enumerate(delays):
-        wheel.call_later(delay, lambda number=number: fired.setdefault(number, clock.monotonic()))
+        wheel.put(number, begun + delay, lambda number: fired.setdefault(number, clock.monotonic()))
     for _ in range(320):
         clock.advance(RESOLUTION_SECONDS)
     assert len(fired) == len(delays)
@@ -31,10 +31,9 @@ def test_a_timer_that_is_called_off_never_fires_and_is_not_kept() -> None:
     clock = FakeClock()
     wheel = Wheel(clock)
     fired: list[str] = []
-    timer = wheel.call_later(1, lambda: fired.append("off"))
-    wheel.call_later(1, lambda: fired.append("on"))
-    timer.cancel()
-    timer.cancel()
+    slot = wheel.put("off", clock.monotonic() + 1, fired.append)
+    wheel.put("on", clock.monotonic() + 1, fired.append)
+    del slot["off"]
     assert len(wheel) == 1
     clock.advance(2)
     assert fired == ["on"]
@@ -44,7 +43,7 @@ def test_an_empty_wheel_does_not_turn() -> None:
     clock = FakeClock()
     wheel = Wheel(clock)
     assert clock.pending == 0
-    wheel.call_later(0.5, lambda: None)
+    wheel.put("", clock.monotonic() + 0.5, lambda _: None)
     clock.advance(2)
     assert clock.pending == 0
 
@@ -54,11 +53,11 @@ def test_a_timer_may_set_another_one_for_at_once() -> None:
     wheel = Wheel(clock)
     fired: list[int] = []
 
-    def again() -> None:
+    def again(_: str) -> None:
         fired.append(len(fired))
         if len(fired) < 3:
-            wheel.call_later(0, again)
+            wheel.put("", clock.monotonic(), again)
 
-    wheel.call_later(0, again)
+    wheel.put("", clock.monotonic(), again)
     clock.advance(1)
     assert fired == [0, 1, 2]

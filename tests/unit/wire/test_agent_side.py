@@ -7,9 +7,10 @@ import json
 import pytest
 
 from a2a_relay.errors import Reason
+from a2a_relay.testing import make_call
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.dialects import NATIVE, RELAY_GO
-from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Request, Unreadable, Welcome
+from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Unreadable, Welcome
 
 
 def test_the_first_frame_is_read_by_the_relay() -> None:
@@ -22,7 +23,7 @@ def test_a_relay_that_speaks_relay_gos_dialect_alone_is_understood() -> None:
     welcome = RELAY_GO.welcome(Welcome("zaf", "acme", "e-1", 9, 9, 9, {}))
     found = agent_side.read(welcome)
     assert found == agent_side.AuthOk("zaf", "acme", False, "", 30, 1 << 20, {})
-    request = RELAY_GO.request(Request("r1", "GetTask", b'{"id":"t"}', 30_000))
+    request = RELAY_GO.request("r1", make_call("GetTask", b'{"id":"t"}'), 30_000)
     assert agent_side.read(request) == agent_side.IncomingRequest(
         "r1", "tasks/get", b'{"id":"t"}', 30_000, False, {}, None
     )

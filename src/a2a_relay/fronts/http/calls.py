@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http.bindings import Binding
 from a2a_relay.fronts.http.desk import CallDesk, refusal_answer
-from a2a_relay.fronts.http.reading import ReadCall
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.sinks import StreamSink
@@ -26,33 +27,34 @@ class Calls:
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> tuple[Sent, str]:
         """Answer one call; what was sent, and the method's name for the log."""
         desk, node = self._desk, self._desk.node
-        read: ReadCall | None = None
+        call: Call | None = None
+        binding: Binding | None = None
         try:
-            admission = desk.admit(request, route)
+            principal, address = desk.admit(request.block, route)
             body = await request.body(node.limits.max_body, desk.rules.body_timeout_seconds)
-            read = desk.read(request, route, admission, body)
-            desk.hold(admission, len(body))
+            call, binding = desk.read(request, route, principal, address, body)
+            desk.bodies.take(principal.tenant, len(body))
             try:
-                sent = await self._relay(request, read, responder)
+                sent = await self._relay(request, call, binding, responder)
             finally:
-                desk.release(admission, len(body))
+                desk.bodies.give_back(principal.tenant, len(body))
         except Refused as refused:
-            method = read.call.method if read is not None else route.surface.value
+            method = call.method if call is not None else route.surface.value
             if refused.reason is Reason.CLIENT_GONE:
                 return Sent(0, refused), method
-            await responder.whole(refusal_answer(refused, route, read.binding if read is not None else None))
+            await responder.whole(refusal_answer(refused, route, binding))
             return Sent(responder.status, refused), method
-        return sent, read.call.method
+        return sent, call.method
 
-    async def _relay(self, request: HttpRequest, read: ReadCall, responder: Responder) -> Sent:
+    async def _relay(self, request: HttpRequest, call: Call, binding: Binding, responder: Responder) -> Sent:
         limits, pace = self._desk.node.limits, self._desk.rules.pace
-        if read.call.streams:
+        if call.streams:
             sink = StreamSink(limits.stream_buffer_events, limits.stream_buffer_bytes)
-            exchange = self._desk.submit(read.call, sink)
-            return await self._until_gone(request, exchange, responder.stream(sink, read.binding, pace))
+            exchange = self._desk.submit(call, sink)
+            return await self._until_gone(request, exchange, responder.stream(sink, binding, pace))
         waiter = Waiter()
-        exchange = self._desk.submit(read.call, waiter)
-        return await self._until_gone(request, exchange, responder.unary(waiter, read.binding, pace))
+        exchange = self._desk.submit(call, waiter)
+        return await self._until_gone(request, exchange, responder.unary(waiter, binding, pace))
 
     async def _until_gone(self, request: HttpRequest, exchange: Exchange, write: Coroutine[Any, Any, Sent]) -> Sent:
         """Write the response, unless the client goes away first; either way the exchange is freed."""

@@ -24,8 +24,8 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import Answer
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.head import RequestHead
-from a2a_relay.fronts.http.reading import ReadCall, read_jsonrpc, read_rest
+from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
+from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest
 from a2a_relay.node.relay_node import RelayNode
 
 CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST})
@@ -50,13 +50,6 @@ class CallRules:
     root_agent: Address | None = None
 
 
-class Admission(NamedTuple):
-    """Who calls, and whom."""
-
-    principal: Principal
-    address: Address
-
-
 class CallDesk:
     """The decisions about one call, in their order: `admit` by the head, `read` the body, `submit`."""
 
@@ -64,29 +57,39 @@ class CallDesk:
         self.node = node
         self.rules = rules
         self._exposure = exposure
-        self._bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
+        self.bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
+        """What is held for calls in flight; whoever submits a call counts its body here until the call is over."""
 
-    def admit(self, head: RequestHead, route: Route) -> Admission:
-        """Decide by the head alone, before a body costs anything. Raises `Refused`."""
-        principal = self.node.authenticate(head.credential)
-        if route.address is None:
-            address = self.node.agents.at_root(principal.tenant, self.rules.root_agent)
-        else:
-            address = route.address
-            access.require_call(principal, address)
-        head.require_json()
-        head.require_length(self.node.limits.max_body)
-        return Admission(principal, address)
+    def admit(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
+        """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`."""
+        found = self.identify(block, route)
+        block.require_json()
+        block.require_length(self.node.limits.max_body)
+        return found
 
-    def read(self, head: RequestHead, route: Route, admission: Admission, body: bytes) -> ReadCall:
+    def identify(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
+        """Who calls, and whom: what must be asked again even when a head was admitted before. Raises `Refused`."""
+        principal = self.node.authenticate(block.credential)
+        address = route.address
+        if address is None:
+            return principal, self.node.agents.at_root(principal.tenant, self.rules.root_agent)
+        access.require_call(principal, address)
+        return principal, address
+
+    def read(
+        self, head: RequestHead, route: Route, principal: Principal, address: Address, body: bytes
+    ) -> tuple[Call, Binding]:
         """Read the call. Raises `Refused`; with a JSON-RPC id, where one is known, as `jsonrpc.BadRequest`."""
+        limit = self.node.limits.max_body
+        if len(body) > limit:
+            raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
         if route.surface is Surface.REST:
-            read = read_rest(head, route, admission.principal, body, self.rules.push_targets)
+            call, binding = read_rest(head, route, principal, body, self.rules.push_targets)
         else:
-            read = read_jsonrpc(head, admission.address, admission.principal, body, self.rules.push_targets)
-        if read.call.operation is not Operation.EXTENDED_CARD:
-            return read
-        return read._replace(binding=CardBinding(read.binding, self._card_rewrite(head, read.call)))
+            call, binding = read_jsonrpc(head, address, principal, body, self.rules.push_targets)
+        if call.operation is Operation.EXTENDED_CARD:
+            return call, CardBinding(binding, self._card_rewrite(head, call))
+        return call, binding
 
     def submit(self, call: Call, sink: Sink) -> Exchange:
         """Hand the call to the node. Raises `Refused`; to the tenant's own caller a wrong name lists the right ones."""
@@ -98,14 +101,6 @@ class CallDesk:
             names = [view.record.address.agent for view in self.node.agents.of_tenant(call.address.tenant)]
             metadata = {"agents": ", ".join(names[:20])} if names else {}
             raise Refused(refused.reason, metadata=metadata) from refused
-
-    def hold(self, admission: Admission, size: int) -> None:
-        """Count a body that is in flight. Raises RELAY_BUSY."""
-        self._bodies.take(admission.principal.tenant, size)
-
-    def release(self, admission: Admission, size: int) -> None:
-        """A body that was held is gone."""
-        self._bodies.give_back(admission.principal.tenant, size)
 
     def _card_rewrite(self, head: RequestHead, call: Call) -> agent_card.Rewrite:
         record = self.node.agents.find(call.address)

@@ -6,7 +6,12 @@ import itertools
 import re
 import secrets
 from collections.abc import Iterable
+from functools import cached_property
 
+from a2a_relay.a2a import versions
+from a2a_relay.core.call import Meta
+from a2a_relay.core.credential import Credential
+from a2a_relay.core.principal import Principal
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.codec import is_service_header
 
@@ -17,26 +22,29 @@ _HARMLESS_ID = re.compile(r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
-class RequestHead:
-    """Method, raw target and headers by lower-case name; repeated lines are joined by a comma.
+class HeaderBlock:
+    """The headers of a request, read once; a client that repeats them byte for byte is spared the reading.
 
-    Raises `Refused` (INVALID_HTTP) for headers that can be read in two ways.
+    `by_name` has lower-case names; repeated lines are joined by a comma. Raises
+    `Refused` (INVALID_HTTP) for headers that can be read in two ways.
     """
 
-    def __init__(self, verb: str, target: bytes, headers: RawHeaders, scheme: str, client: str) -> None:
-        self.verb = verb
-        self.target = target
-        self.headers = read_headers(headers)
-        self.scheme = scheme
-        self.client = client
-        self.id = _request_id(self.headers.get("x-request-id"))
+    def __init__(self, headers: RawHeaders) -> None:
+        self.by_name = read_headers(headers)
+        self._meta: Meta | None = None
 
-    @property
-    def credential(self) -> str:
+    @cached_property
+    def credential(self) -> Credential:
         """The bearer token, or the whole header as relay-go takes it. Raises UNAUTHENTICATED when there is none."""
-        return bearer(self.headers)
+        return Credential(bearer(self.by_name))
 
-    @property
+    @cached_property
+    def given_id(self) -> str | None:
+        """The client's X-Request-ID, when it is harmless."""
+        given = self.by_name.get("x-request-id")
+        return given if given is not None and _HARMLESS_ID.fullmatch(given) else None
+
+    @cached_property
     def ends_connection(self) -> bool:
         """Whether an answer before the body must be the connection's last.
 
@@ -44,28 +52,63 @@ class RequestHead:
         the answer (RFC 9110 section 10.1.1); a body without a length may never end.
         Any other body is read and dropped, so that its sender gets to see the answer.
         """
-        return "expect" in self.headers or "transfer-encoding" in self.headers
+        return "expect" in self.by_name or "transfer-encoding" in self.by_name
 
+    @cached_property
+    def version(self) -> str | None:
+        """The A2A version that the client asks for."""
+        return self.by_name.get(versions.VERSION_HEADER) or None
+
+    @cached_property
     def service_headers(self) -> dict[str, str]:
         """A2A's own headers, which pass through; names that the relay stamps are not among them."""
         return {
             name: text
-            for name, text in self.headers.items()
+            for name, text in self.by_name.items()
             if name.startswith(("a2a-", "x-a2a-")) and is_service_header(name)
         }
 
+    def meta(self, principal: Principal, version: str | None) -> Meta:
+        """What the agent is told beside the body of a call with these headers."""
+        meta = self._meta
+        if meta is None or meta.principal is not principal or meta.version != version:
+            meta = self._meta = Meta(principal, version, self.service_headers, self.by_name.get("traceparent"))
+        return meta
+
     def require_json(self) -> None:
         """Refuse multipart; any other content type is taken when the body is JSON (decision 27)."""
-        if self.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        if self.by_name.get("content-type", "").strip().lower().startswith("multipart/"):
             raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED)
-        if self.headers.get("content-encoding", "identity").lower() != "identity":
+        if self.by_name.get("content-encoding", "identity").lower() != "identity":
             raise Refused(Reason.CONTENT_TYPE_NOT_SUPPORTED, "a compressed body is not supported")
 
     def require_length(self, limit: int) -> None:
         """Refuse a body whose length is too large before it costs."""
-        length = self.headers.get("content-length", "0")
+        length = self.by_name.get("content-length", "0")
         if _LENGTH.fullmatch(length) and (len(length) > 18 or int(length) > limit):
             raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
+
+
+class RequestHead:
+    """Method, raw target and headers of a request, and the id under which it is logged."""
+
+    def __init__(self, verb: str, target: bytes, block: HeaderBlock, scheme: str, client: str) -> None:
+        self.verb = verb
+        self.target = target
+        self.block = block
+        self.scheme = scheme
+        self.client = client
+        self.id = block.given_id or new_request_id()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by lower-case name."""
+        return self.block.by_name
+
+    @property
+    def credential(self) -> Credential:
+        """As `HeaderBlock.credential`."""
+        return self.block.credential
 
 
 def read_headers(headers: RawHeaders) -> dict[str, str]:
@@ -94,11 +137,9 @@ def bearer(headers: dict[str, str]) -> str:
 
 
 _EPOCH = secrets.token_hex(4)
-_NUMBERS = itertools.count(1)
+_next_number = itertools.count(1).__next__
 
 
-def _request_id(given: str | None) -> str:
-    """The client's X-Request-ID when it is harmless, else a new one: this process's epoch and a number."""
-    if given is not None and _HARMLESS_ID.fullmatch(given):
-        return given
-    return f"{_EPOCH}{next(_NUMBERS) & 0xFFFFFFFF:08x}"
+def new_request_id() -> str:
+    """An id of our own: this process's epoch and a number."""
+    return f"{_EPOCH}{_next_number() & 0xFFFFFFFF:08x}"

@@ -9,18 +9,19 @@ it looks at have its names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from a2a_relay.a2a import sse
+from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
-from a2a_relay.core.target import Route
+from a2a_relay.core.principal import Principal
 from a2a_relay.errors import IllegalMove, Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers, refusal
-from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED
-from a2a_relay.fronts.http.desk import Admission, CallDesk, refusal_answer
-from a2a_relay.fronts.http.head import RequestHead
-from a2a_relay.fronts.http.reading import ReadCall
-from a2a_relay.node.wheel import WheelTimer
+from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
+from a2a_relay.fronts.http.desk import refusal_answer
+from a2a_relay.fronts.http.head import HeaderBlock, RequestHead, new_request_id
+from a2a_relay.fronts.http.repeats import RequestLine
+from a2a_relay.node.wheel import Slot
 from a2a_relay.ports.observer import CallReport
 
 if TYPE_CHECKING:
@@ -34,102 +35,96 @@ class _NoEvent:
         pass
 
 
-_NO_EVENT = _NoEvent()
 _LAST_CHUNK = b"0\r\n\r\n"
-
-
-class LaneRequest(NamedTuple):
-    """A request whose head has arrived. `has_body` when more than the head may follow."""
-
-    verb: str
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    route: Route
-    keep_alive: bool
-    expects_continue: bool
 
 
 class LaneCycle:
     """One request and its answer; the sink of its exchange.
 
     `start` is called when every earlier answer on the connection is written,
-    `feed` and `complete` as the body arrives, in either order.
+    `feed` and `complete` as the body arrives, in either order; `serve` is all of
+    these for a request that came whole.
     """
 
-    __slots__ = (
-        "_admission",
-        "_desk",
-        "_exchange",
-        "_head",
-        "_held",
-        "_is_chunked",
-        "_is_started",
-        "_parts",
-        "_protocol",
-        "_read",
-        "_request",
-        "_started_at",
-        "_timer",
-        "body",
-        "disconnected",
-        "events",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-        "response_started",
-        "size",
-        "status",
-        "written_at",
-    )
-    message_event = _NO_EVENT
+    # uvicorn's names
+    message_event = _NoEvent()
+    body = b""
+    more_body = True
+    disconnected = False
+    response_started = False
+    response_complete = False
 
-    def __init__(self, protocol: LaneProtocol, desk: CallDesk, request: LaneRequest) -> None:
+    status = 0
+    size = 0
+    events = 0
+    written_at = 0.0
+    _head: RequestHead | None = None
+    _principal: Principal | None = None
+    _call: Call | None = None
+    _binding: Binding | None = None
+    _exchange: Exchange | None = None
+    _slot: Slot | None = None
+    _seen = 0
+    _held = -1
+    _is_started = False
+    _is_chunked = False
+
+    def __init__(
+        self,
+        protocol: LaneProtocol,
+        line: RequestLine,
+        headers: HeaderBlock | list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool = True,
+        expects_continue: bool = False,
+    ) -> None:
+        """`headers` as they came, or as they were read and admitted before."""
         self._protocol = protocol
-        self._desk = desk
-        self._request = request
-        self._started_at = desk.node.clock.monotonic()
-        self._head: RequestHead | None = None
-        self._admission: Admission | None = None
-        self._read: ReadCall | None = None
-        self._exchange: Exchange | None = None
-        self._timer: WheelTimer | None = None
+        self._desk = protocol.desk
+        self._started_at = protocol.desk.node.clock.monotonic()
+        self._headers = headers
         self._parts: list[bytes] = []
-        self._held = -1
-        self._is_started = False
-        self._is_chunked = False
-        self.body = b""
-        self.size = 0
-        self.status = 0
-        self.events = 0
-        self.written_at = 0.0
-        self.keep_alive = request.keep_alive
-        self.more_body = True
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
+        self._expects_continue = expects_continue
+        self.line = line
+        self.keep_alive = keep_alive
+
+    @property
+    def block(self) -> HeaderBlock | None:
+        """Its headers, once they were read and admitted."""
+        return self._head.block if self._head is not None and self._principal is not None else None
 
     # the request
 
     def start(self) -> None:
         """It is this request's turn: decide by its head."""
         self._is_started = True
-        request, protocol = self._request, self._protocol
         try:
-            self._head = RequestHead(
-                request.verb, request.target, request.headers, protocol.scheme or "http", protocol.peer
-            )
+            self._admit()
         except Refused as refused:
-            self._head = RequestHead(request.verb, request.target, (), "http", protocol.peer)
-            return self._whole(refusal(refused), refused)
-        try:
-            self._admission = self._desk.admit(self._head, request.route)
-        except Refused as refused:
-            return self._refuse(refused)
+            self._refuse(refused)
+            return
         if not self.more_body:
-            return self._submit()
-        if request.expects_continue:
-            protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return None
+            self._submit(b"".join(self._parts))
+        elif self._expects_continue:
+            self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def serve(self, body: bytes) -> None:
+        """The whole request is here, and it is its turn."""
+        self._is_started = True
+        self.more_body = False
+        try:
+            self._admit()
+        except Refused as refused:
+            self._refuse(refused)
+        else:
+            self._submit(body)
+
+    def _admit(self) -> None:
+        line, headers, protocol = self.line, self._headers, self._protocol
+        block = headers if isinstance(headers, HeaderBlock) else HeaderBlock(headers)
+        self._head = RequestHead(line.verb, line.target, block, protocol.scheme or "http", protocol.peer)
+        decide = self._desk.identify if block is headers else self._desk.admit
+        self._principal, self._address = decide(block, line.route)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
@@ -144,94 +139,95 @@ class LaneCycle:
         """The body is here."""
         self._stop_timer()
         if self._is_started and not self.response_started:
-            self._submit()
+            self._submit(b"".join(self._parts))
 
     def await_body(self) -> None:
         """The body will come in pieces: each may take its time, and not more."""
-        if self._timer is None and not self.response_started and self._is_started:
-            self._arm_body(self.size)
+        if self._slot is None and not self.response_started and self._is_started:
+            self._arm_body()
 
-    def _arm_body(self, seen: int) -> None:
-        self._later(self._desk.rules.body_timeout_seconds, lambda: self._body_due(seen))
+    def _arm_body(self) -> None:
+        self._seen = self.size
+        self._later(self._desk.rules.body_timeout_seconds, LaneCycle._body_due)
 
-    def _body_due(self, seen: int) -> None:
-        if self.size > seen:
-            self._arm_body(self.size)
+    def _body_due(self) -> None:
+        if self.size > self._seen:
+            self._arm_body()
         else:
             self._refuse(Refused(Reason.REQUEST_TIMEOUT))
 
-    def _submit(self) -> None:
+    def _submit(self, body: bytes) -> None:
         """Read the call and hand it to the node; the answer may come before this returns."""
-        head, admission = self._head, self._admission
-        if head is None or admission is None:
+        desk, head, principal = self._desk, self._head, self._principal
+        if head is None or principal is None:
             return
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         try:
-            limit = self._desk.node.limits.max_body
-            if len(body) > limit:
-                raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
-            self._read = self._desk.read(head, self._request.route, admission, body)
-            self._desk.hold(admission, len(body))
+            call, binding = desk.read(head, self.line.route, principal, self._address, body)
+            self._call, self._binding = call, binding
+            desk.bodies.take(principal.tenant, len(body))
             self._held = len(body)
-            self._exchange = self._desk.submit(self._read.call, self)
+            exchange = desk.submit(call, self)
         except Refused as refused:
             self._refuse(refused)
             return
         if self.response_complete:
-            self._exchange = None
-        else:
-            self._await_answer(self._read)
-
-    def _await_answer(self, read: ReadCall) -> None:
-        pace = self._desk.rules.pace
-        if read.call.streams:
-            if not self.response_started:
-                self._later(pace.head_wait, self._head_due)
-            else:
-                self._later(pace.heartbeat, self._beat)
-        elif read.binding.keeps_alive and pace.unary_keepalive:
-            self._later(pace.unary_keepalive, self._keep_alive)
+            return
+        self._exchange = exchange
+        pace = desk.rules.pace
+        if call.streams:
+            silence = pace.heartbeat if self.response_started else pace.head_wait
+            self._later(silence, LaneCycle._beat if self.response_started else LaneCycle._head_due)
+        elif binding.keeps_alive and pace.unary_keepalive:
+            self._slot = desk.node.wheel.put(self, self._started_at + pace.unary_keepalive, LaneCycle._keep_alive)
 
     # the sink
 
     def answer(self, outcome: Outcome) -> None:
-        read = self._require_read()
-        if read.call.streams and isinstance(outcome, Result):
+        call, binding = self._taken()
+        if not call.streams:
+            answer = binding.answer(outcome)
+            if self._is_chunked:
+                self._finish_chunks(answer.body, outcome)
+            else:
+                self._whole(answer, outcome)
+        elif isinstance(outcome, Result):
             self._stream_head(outcome.headers.items())
-            self._event(read, outcome)
+            self._event(binding, outcome)
             self._finish_chunks(b"", outcome)
         elif self._is_chunked:
-            if read.call.streams and not isinstance(outcome, Result):
-                self._finish_chunks(read.binding.error_event(outcome), outcome)
-            else:
-                self._finish_chunks(read.binding.answer(outcome).body, outcome)
+            self._finish_chunks(binding.error_event(outcome), outcome)
         else:
-            self._whole(read.binding.answer(outcome), outcome)
+            self._whole(binding.answer(outcome), outcome)
 
     def event(self, result: Result) -> bool:
         if self.disconnected:
             return True
-        read = self._require_read()
+        _, binding = self._taken()
         if self._is_too_slow():
             return False
         if not self.response_started:
             self._stream_head(result.headers.items())
-            self._later(self._desk.rules.pace.heartbeat, self._beat)
-        self._event(read, result)
+            self._later(self._desk.rules.pace.heartbeat, LaneCycle._beat)
+        self._event(binding, result)
         return True
 
     def end(self, failure: AgentError | Refused | None) -> None:
-        read = self._require_read()
+        _, binding = self._taken()
         if failure is not None and not self.response_started:
-            self._whole(read.binding.answer(failure), failure)
+            self._whole(binding.answer(failure), failure)
             return
         self._stream_head(())
-        self._finish_chunks(b"" if failure is None else read.binding.error_event(failure), failure)
+        self._finish_chunks(b"" if failure is None else binding.error_event(failure), failure)
 
-    def _event(self, read: ReadCall, result: Result) -> None:
+    def _taken(self) -> tuple[Call, Binding]:
+        if self._call is None or self._binding is None:
+            raise IllegalMove("an answer before its call was read")
+        return self._call, self._binding
+
+    def _event(self, binding: Binding, result: Result) -> None:
         self.events += 1
-        self._chunk(read.binding.event(result.body))
+        self._chunk(binding.event(result.body))
 
     def _is_too_slow(self) -> bool:
         """Whether the client has more before it than one stream may have waiting (the plain lane's bound, in bytes)."""
@@ -254,40 +250,41 @@ class LaneCycle:
         """A silent stream: its head, and a comment behind it (decision 18)."""
         self._stream_head(())
         self._chunk(sse.HEARTBEAT)
-        self._later(self._desk.rules.pace.heartbeat, self._beat)
+        self._later(self._desk.rules.pace.heartbeat, LaneCycle._beat)
 
     def _beat(self) -> None:
         heartbeat = self._desk.rules.pace.heartbeat
         silent = self._desk.node.clock.monotonic() - self.written_at
         if silent < heartbeat:
-            self._later(heartbeat - silent, self._beat)
+            self._later(heartbeat - silent, LaneCycle._beat)
             return
         self._chunk(sse.HEARTBEAT)
-        self._later(heartbeat, self._beat)
+        self._later(heartbeat, LaneCycle._beat)
 
     def _keep_alive(self) -> None:
         """A silent JSON-RPC call: commit to 200 and send a blank now and then (decision 5)."""
         if not self.response_started:
             self._chunked_head(200, (("content-type", "application/json"), *UNBUFFERED))
         self._chunk(b" ")
-        self._later(self._desk.rules.pace.unary_keepalive, self._keep_alive)
+        self._later(self._desk.rules.pace.unary_keepalive, LaneCycle._keep_alive)
 
     # bytes
 
     def _refuse(self, refused: Refused) -> None:
-        binding = self._read.binding if self._read is not None else None
-        self._whole(refusal_answer(refused, self._request.route, binding), refused)
+        if self._head is None:  # its headers can be read in two ways
+            self._whole(refusal(refused), refused)
+        else:
+            self._whole(refusal_answer(refused, self.line.route, self._binding), refused)
 
     def _whole(self, answer: Answer, outcome: Outcome) -> None:
-        headers = answer.headers
-        is_unread = self._admission is None or self.more_body
-        if is_unread and self._head is not None and self._head.ends_connection:
-            headers = (*headers, ("connection", "close"))
+        protocol, head = self._protocol, self._head
+        is_unread = self.more_body or self._principal is None
+        if is_unread and head is not None and head.block.ends_connection:
             self.keep_alive = False
-        length = ("content-length", str(len(answer.body)))
-        head = self._head_bytes(answer.status, (("content-type", answer.media_type), length, *headers))
-        self._protocol.transport.write(head + answer.body)
-        self.response_started = True
+        self.status, self.response_started = answer.status, True
+        first = protocol.status_lines.whole(answer.status, answer.media_type, protocol.server_state.default_headers)
+        lines = f"{len(answer.body)}\r\n{self._last_lines(answer.headers)}"
+        protocol.transport.write(b"".join((first, lines.encode("latin-1"), answer.body)))
         self._finish(outcome)
 
     def _stream_head(self, passed: Iterable[tuple[str, str]]) -> None:
@@ -295,16 +292,19 @@ class LaneCycle:
             self._chunked_head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *passed))
 
     def _chunked_head(self, status: int, headers: Headers) -> None:
-        self.response_started = self._is_chunked = True
-        self._protocol.transport.write(self._head_bytes(status, (*headers, ("transfer-encoding", "chunked"))))
+        self.status, self.response_started, self._is_chunked = status, True, True
+        protocol = self._protocol
+        first = protocol.status_lines.line(status, protocol.server_state.default_headers)
+        lines = self._last_lines((*headers, ("transfer-encoding", "chunked")))
+        protocol.transport.write(first + lines.encode("latin-1"))
 
-    def _head_bytes(self, status: int, headers: Headers) -> bytes:
-        self.status = status
-        lines = "".join([f"{name}: {text}\r\n" for name, text in headers])
-        request_id = self._head.id if self._head is not None else ""
-        if not self.keep_alive and ("connection", "close") not in headers:
+    def _last_lines(self, headers: Headers) -> str:
+        """Header lines of an answer, to the blank line."""
+        lines = "".join([f"{name}: {text}\r\n" for name, text in headers]) if headers else ""
+        if not self.keep_alive:
             lines += "connection: close\r\n"
-        return self._protocol.status_line(status) + f"{lines}x-request-id: {request_id}\r\n\r\n".encode("latin-1")
+        request_id = self._head.id if self._head is not None else new_request_id()
+        return f"{lines}x-request-id: {request_id}\r\n\r\n"
 
     def _chunk(self, data: bytes) -> None:
         self.written_at = self._desk.node.clock.monotonic()
@@ -327,32 +327,29 @@ class LaneCycle:
         """Free what this call held, and report it."""
         self._stop_timer()
         self._exchange = None  # which holds this sink: without the knot neither has to wait for the garbage collector
-        if self._held >= 0 and self._admission is not None:
-            self._desk.release(self._admission, self._held)
-        node, call = self._desk.node, self._read.call if self._read is not None else None
-        node.observer.call_finished(
+        desk, call = self._desk, self._call
+        if self._held >= 0 and self._principal is not None:
+            desk.bodies.give_back(self._principal.tenant, self._held)
+        desk.node.observer.call_finished(
             CallReport(
-                request_id=self._head.id if self._head is not None else "",
-                address=self._request.route.address,
-                method=call.method if call is not None else self._request.route.surface.value,
-                status=status,
-                reason=outcome.reason if isinstance(outcome, Refused) else None,
-                is_agent_error=isinstance(outcome, AgentError),
-                duration_seconds=node.clock.monotonic() - self._started_at,
-                events=self.events,
+                self._head.id if self._head is not None else "",
+                self.line.route.address,
+                call.method if call is not None else self.line.route.surface.value,
+                status,
+                outcome.reason if isinstance(outcome, Refused) else None,
+                desk.node.clock.monotonic() - self._started_at,
+                self.events,
+                isinstance(outcome, AgentError),
             )
         )
 
-    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+    def _later(self, seconds: float, callback: Callable[[LaneCycle], None]) -> None:
+        """Its one timer."""
         self._stop_timer()
-        self._timer = self._desk.node.wheel.call_later(seconds, callback)
+        node = self._desk.node
+        self._slot = node.wheel.put(self, node.clock.monotonic() + seconds, callback)
 
     def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _require_read(self) -> ReadCall:
-        if self._read is None:
-            raise IllegalMove("an answer before its call was read")
-        return self._read
+        if self._slot is not None:
+            self._slot.pop(self, None)
+            self._slot = None

@@ -13,26 +13,27 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from a2a_relay.core.target import Route, Surface, read_target
+from a2a_relay.core.target import Surface, read_target
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.head import read_headers
-from a2a_relay.fronts.http.lane import LaneCycle, LaneRequest
+from a2a_relay.fronts.http.head import HeaderBlock, read_headers
+from a2a_relay.fronts.http.lane import LaneCycle
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
 from a2a_relay.fronts.http.protocol import RelayHttpProtocol
+from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
 
 _PLAIN_VERBS = frozenset({b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"})
 
 
 @lru_cache(maxsize=16384)
-def _call_route(verb: str, target: bytes) -> Route | None:
-    """The route of a relayed call; None for anything that goes the plain way, refusals included."""
+def _call_line(verb: bytes, target: bytes) -> RequestLine | None:
+    """The request line of a relayed call; None for anything that goes the plain way, refusals included."""
     try:
-        route = read_target(verb, target)
+        route = read_target(verb.decode("ascii"), target)
     except Refused:
         return None
-    return route if route.surface in CALL_SURFACES else None
+    return RequestLine(verb.decode("ascii"), target, route) if route.surface in CALL_SURFACES else None
 
 
 class StatusLines:
@@ -40,7 +41,7 @@ class StatusLines:
 
     def __init__(self) -> None:
         self._headers: list[tuple[bytes, bytes]] | None = None
-        self._lines: dict[int, bytes] = {}
+        self._lines: dict[int | tuple[int, str], bytes] = {}
 
     def line(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The first lines of an answer, each with its line end."""
@@ -51,6 +52,15 @@ class StatusLines:
             line = self._lines[status] = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % header for header in headers)
         return line
 
+    def whole(self, status: int, media_type: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The first lines of an answer with a length, up to its digits."""
+        found = self._lines.get((status, media_type)) if headers is self._headers else None
+        if found is None:
+            line = self.line(status, headers)
+            found = line + f"content-type: {media_type}\r\ncontent-length: ".encode("latin-1")
+            self._lines[status, media_type] = found
+        return found
+
 
 class LaneProtocol(RelayHttpProtocol):
     """One HTTP connection."""
@@ -58,6 +68,7 @@ class LaneProtocol(RelayHttpProtocol):
     desk: CallDesk
     exposure: Exposure
     status_lines: StatusLines
+    known_lines: KnownLines
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,6 +76,10 @@ class LaneProtocol(RelayHttpProtocol):
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._served: LaneCycle | None = None  # the latest lane's request whose turn has come
+        self._is_at_rest = True  # what comes next begins a request, and no answer is due
+        self._seen: HeaderBlock | None = None  # the latest headers that were looked at
+        self._known: KnownHeaders | None = None
+        self._missing = 0  # bytes of the body of a request whose head was known
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,10 +95,67 @@ class LaneProtocol(RelayHttpProtocol):
                 cycle.gone()
 
     def data_received(self, data: bytes) -> None:
+        is_new, self._is_at_rest = self._is_at_rest, False
+        if is_new and self._known is not None:
+            data = self._take_repeat(self._known, data)
+        elif self._missing:
+            data = self._take_body(data)
+        if data:
+            self._parse(data, is_new=is_new)
+
+    def _parse(self, data: bytes, *, is_new: bool) -> None:
         super().data_received(data)
         cycle = self._lane_cycle()
-        if cycle is not None and cycle.more_body:
+        if cycle is not None:
+            if cycle.more_body:
+                cycle.await_body()
+            if is_new and cycle.block is not None and cycle.block is not self._seen:
+                self._learn(cycle, cycle.block, data)
+
+    # heads that are known: what the parser would find in them is known too
+
+    def _learn(self, cycle: LaneCycle, block: HeaderBlock, data: bytes) -> None:
+        """Remember the head of a request that `data` begins with, unless something follows behind its body."""
+        self._seen, line = block, cycle.line
+        raw = b"%b %b HTTP/1.1" % (line.verb.encode(), line.target)
+        end = data.find(b"\r\n\r\n") + 4
+        if not data.startswith(raw) or end < 4 or not cycle.keep_alive:
+            return
+        known = KnownHeaders.learn(data[len(raw) : end], block)
+        found = known.match(data, len(raw)) if known is not None else None
+        if found is not None and len(data) <= found[0] + found[1]:
+            self._known = known
+            self.known_lines.learn(raw, line)
+
+    def _take_repeat(self, known: KnownHeaders, data: bytes) -> bytes:
+        """Serve a request whose head is known. What is left for the parser: everything when it is not."""
+        line_end = data.find(b"\r\n")
+        line = self.known_lines.get(data[:line_end])
+        found = known.match(data, line_end) if line is not None else None
+        if line is None or found is None:
+            return data
+        self._idle_since = 0.0
+        start, size = found
+        body = data[start : start + size]
+        self._missing = size - len(body)
+        self.cycle = self._served = cycle = LaneCycle(self, line, known.block)  # type: ignore[assignment]
+        if not self._missing:
+            cycle.serve(body)
+        else:
+            cycle.start()
+            if body:
+                self.on_body(body)
             cycle.await_body()
+        return data[start + size :]
+
+    def _take_body(self, data: bytes) -> bytes:
+        """More of the body of a request whose head was known; what is left for the parser."""
+        body, rest = data[: self._missing], data[self._missing :]
+        self._missing -= len(body)
+        self.on_body(body)
+        if not self._missing:
+            self.on_message_complete()
+        return rest
 
     def _lane_cycle(self) -> LaneCycle | None:
         """The latest request, when it is a lane's."""
@@ -95,12 +167,18 @@ class LaneProtocol(RelayHttpProtocol):
         self._stop_head_timer()
         if self._is_over():
             return
-        request = self._lane_request()
-        if request is None:
+        line = self._call_line()
+        if line is None:
             self._go_plain()
             return
         existing = self._current()
-        cycle = LaneCycle(self, self.desk, request)
+        cycle = LaneCycle(
+            self,
+            line,
+            self.headers,
+            keep_alive=self.parser.should_keep_alive(),
+            expects_continue=self.expect_100_continue,
+        )
         self.cycle = cast("RequestResponseCycle", cycle)
         if existing is None or existing.response_complete:
             self._served = cycle
@@ -109,21 +187,12 @@ class LaneProtocol(RelayHttpProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
-    def _lane_request(self) -> LaneRequest | None:
+    def _call_line(self) -> RequestLine | None:
+        """The request line, when the lane serves it."""
         verb: bytes = self.parser.get_method()
         if verb in _PLAIN_VERBS or self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
             return None
-        route = _call_route(verb.decode("ascii"), self.url)
-        if route is None:
-            return None
-        return LaneRequest(
-            verb=verb.decode("ascii"),
-            target=self.url,
-            headers=self.headers,
-            route=route,
-            keep_alive=self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
-        )
+        return _call_line(verb, self.url)
 
     # a lane's request begins without the scope that the plain way needs
 
@@ -133,6 +202,7 @@ class LaneProtocol(RelayHttpProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._is_in_head = True
+        self._is_at_rest = False
 
     def _go_plain(self) -> None:
         url, headers, expects_continue = self.url, self.headers, self.expect_100_continue
@@ -181,11 +251,15 @@ class LaneProtocol(RelayHttpProtocol):
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._idle_due)
-        self._linger_for_rest()
+        if self.cycle.more_body:
+            self._linger()
+        elif not self._is_in_head and self._refused is None:
+            self._is_at_rest = True
 
     def _unset_keepalive_if_required(self) -> None:
         self._idle_since = 0.0
@@ -220,7 +294,3 @@ class LaneProtocol(RelayHttpProtocol):
         link = LinkProtocol(self.desk.node, self.connections, self.loop)
         self.transport.set_protocol(link)
         link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)
-
-    def status_line(self, status: int) -> bytes:
-        """Status line and the server's own headers."""
-        return self.status_lines.line(status, self.server_state.default_headers)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.fronts.http.head import RequestHead
+from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -24,7 +24,7 @@ class HttpRequest(RequestHead):
         super().__init__(
             verb=scope["method"],
             target=raw_target(scope),
-            headers=scope["headers"],
+            block=HeaderBlock(scope["headers"]),
             scheme=scope.get("scheme", "http"),
             client=f"{client[0]}:{client[1]}" if client else "",
         )
@@ -36,7 +36,7 @@ class HttpRequest(RequestHead):
 
         Raises TOO_LARGE before it costs, REQUEST_TIMEOUT when it dribbles, CLIENT_GONE.
         """
-        self.require_length(limit)
+        self.block.require_length(limit)
         parts: list[bytes] = []
         size = 0
         try:

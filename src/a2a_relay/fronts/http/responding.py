@@ -36,7 +36,7 @@ class Responder:
         """A response whose body is known."""
         length = ("content-length", str(len(answer.body)))
         headers: Headers = (("content-type", answer.media_type), length, *answer.headers)
-        if not self._request.is_read and self._request.ends_connection:
+        if not self._request.is_read and self._request.block.ends_connection:
             headers = (*headers, ("connection", "close"))
         await self.head(answer.status, headers)
         await self.part(answer.body, more=False)

@@ -18,6 +18,7 @@ from a2a_relay.fronts.http.desk import CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol, StatusLines
 from a2a_relay.fronts.http.protocol import HttpLimits, RelayHttpProtocol, RelayWebSocketProtocol
+from a2a_relay.fronts.http.repeats import KnownLines
 
 TESTED_UVICORN = ("0.54",)
 
@@ -80,7 +81,12 @@ def server_config(app: RelayApp, limits: HttpLimits, lane: Lane | None, **option
         base = RelayHttpProtocol
         if lane is not None:
             base = LaneProtocol
-            members |= {"desk": lane.desk, "exposure": lane.exposure, "status_lines": StatusLines()}
+            members |= {
+                "desk": lane.desk,
+                "exposure": lane.exposure,
+                "status_lines": StatusLines(),
+                "known_lines": KnownLines(),
+            }
         protocols = {"http": type("ConfiguredProtocol", (base,), members), "ws": RelayWebSocketProtocol}
     else:
         logging.getLogger("a2a_relay").warning(

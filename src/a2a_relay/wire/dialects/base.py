@@ -15,8 +15,6 @@ class Dialect(Protocol):
     """
 
     name: str
-    has_meta: bool
-    """Whether a request tells what is known beside the body: the sender, the version, service headers."""
 
     def read(self, frame: bytes) -> AgentFrame: ...
 
@@ -24,7 +22,7 @@ class Dialect(Protocol):
 
     def refusal(self, message: str) -> bytes: ...
 
-    def request(self, request: Request) -> bytes: ...
+    def request(self, id: str, request: Request, timeout_ms: int) -> bytes: ...
 
     def cancel(self, id: str, reason: str) -> bytes | None: ...
 

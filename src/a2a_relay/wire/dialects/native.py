@@ -9,11 +9,12 @@ both  -> relay.probe {id}
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.errors import Reason
-from a2a_relay.wire import codec
+from a2a_relay.wire import codec, compact
 from a2a_relay.wire.dialects.relay_go import RelayGoDialect
 from a2a_relay.wire.frames import (
     NATIVE_PROTOCOL,
@@ -38,7 +39,9 @@ class NativeDialect(RelayGoDialect):
     """What the connector speaks."""
 
     name = "native"
-    has_meta = True
+
+    def _read_compact(self, frame: bytes) -> AgentFrame | None:
+        return compact.response(frame) or compact.event(frame)
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         match kind:
@@ -73,28 +76,15 @@ class NativeDialect(RelayGoDialect):
             public_urls=dict(welcome.public_urls),
         )
 
-    def request(self, request: Request) -> bytes:
-        parts = [
-            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,"stream":%b'
-            % (
-                request.id.encode(),
-                jsonbytes.dump(request.method),
-                request.params,
-                request.timeout_ms,
-                b"true" if request.stream else b"false",
-            )
-        ]
-        if request.stream:
-            parts.append(b',"window":' + STREAM_WINDOW)
-        if request.rest is not None:
-            rest: dict[str, Any] = {
-                "verb": request.rest.verb,
-                "segments": request.rest.segments,
-                "query": request.rest.query,
-            }
-            parts.append(b',"rest":' + jsonbytes.dump(rest))
-        parts.append(b',"meta":%b}' % jsonbytes.dump(dict(request.meta)))
-        return codec.write("a2a.request", b"".join(parts))
+    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,%b,"meta":%b}}' % (
+            id.encode(),
+            _name(request.method),
+            request.params,
+            timeout_ms,
+            _UNARY if not request.streams and request.rest is None else _options(request),
+            request.meta.json,
+        )
 
     def cancel(self, id: str, reason: str) -> bytes | None:
         return codec.write_payload("a2a.cancel", id=id, reason=reason)
@@ -104,6 +94,22 @@ class NativeDialect(RelayGoDialect):
 
     def probe(self, id: str) -> bytes | None:
         return codec.write_payload("relay.probe", id=id)
+
+
+_UNARY = b'"stream":false'
+_name = lru_cache(1024)(jsonbytes.dump)
+
+
+def _options(request: Request) -> bytes:
+    parts = [b'"stream":true,"window":' + STREAM_WINDOW if request.streams else _UNARY]
+    if request.rest is not None:
+        rest: dict[str, Any] = {
+            "verb": request.rest.verb,
+            "segments": request.rest.segments,
+            "query": request.rest.query,
+        }
+        parts.append(b'"rest":' + jsonbytes.dump(rest))
+    return b",".join(parts)
 
 
 def _read_event(payload: dict[str, bytes]) -> AgentFrame:

@@ -21,19 +21,14 @@ class OpenclawDialect(RelayGoDialect):
     def refusal(self, message: str) -> bytes:
         return codec.write_flat("auth_error", error=message)
 
-    def request(self, request: Request) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
         method = relay_go_name(request.method)
-        id = request.client_id if request.client_id != b"null" else b'"%b"' % request.id.encode()
-        inner = jsonrpc.request(id, method, request.params)
-        return codec.write(
-            "a2a.request",
-            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
-            % (
-                request.id.encode(),
-                jsonbytes.dump(method),
-                inner,
-                request.timeout_ms,
-            ),
+        client_id = request.client_id if request.client_id != b"null" else b'"%b"' % id.encode()
+        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}' % (
+            id.encode(),
+            jsonbytes.dump(method),
+            jsonrpc.request(client_id, method, request.params),
+            timeout_ms,
         )
 
 

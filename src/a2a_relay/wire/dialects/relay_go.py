@@ -12,7 +12,7 @@ from functools import lru_cache
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.errors import Reason
-from a2a_relay.wire import codec
+from a2a_relay.wire import codec, compact
 from a2a_relay.wire.frames import (
     AgentFrame,
     Auth,
@@ -30,14 +30,16 @@ class RelayGoDialect:
     """The base of all dialects that share relay-go's envelope."""
 
     name = "relay-go"
-    has_meta = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
-            kind, fields = codec.read(frame)
-            return self._read(kind, fields)
+            codec.check(frame)
+            return self._read_compact(frame) or self._read(*codec.read(frame))
         except jsonbytes.Malformed as error:
             return Unreadable(error.reason, codec.find_ids(frame))
+
+    def _read_compact(self, frame: bytes) -> AgentFrame | None:
+        return compact.response(frame)
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         if kind == "a2a.response":
@@ -56,16 +58,12 @@ class RelayGoDialect:
     def refusal(self, message: str) -> bytes:
         return codec.write_flat("error", message=message)
 
-    def request(self, request: Request) -> bytes:
-        return codec.write(
-            "a2a.request",
-            b'{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}'
-            % (
-                request.id.encode(),
-                _method_name(request.method),
-                request.params,
-                request.timeout_ms,
-            ),
+    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}' % (
+            id.encode(),
+            _method_name(request.method),
+            request.params,
+            timeout_ms,
         )
 
     def cancel(self, id: str, reason: str) -> bytes | None:

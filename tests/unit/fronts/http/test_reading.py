@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from a2a_relay.a2a.jsonrpc import BadRequest
 from a2a_relay.a2a.methods import Operation
+from a2a_relay.core.call import Call
 from a2a_relay.core.push_targets import PushTargets
 from a2a_relay.core.target import read_target
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.fronts.http.reading import ReadCall, read_jsonrpc, read_rest
+from a2a_relay.fronts.http.bindings import Binding
+from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.testing import make_address, make_principal
 from a2a_relay.wire.frames import Rest
 
 BASE = "/t/acme/a2a/zaf"
+
+
+class Read(NamedTuple):
+    call: Call
+    binding: Binding
 
 
 async def nothing() -> dict[str, Any]:
@@ -30,14 +37,14 @@ def request(verb: str = "POST", target: str = BASE, **headers: str) -> HttpReque
     return HttpRequest(scope, nothing)
 
 
-def rpc(body: bytes, rule: str = "any", **headers: str) -> ReadCall:
-    return read_jsonrpc(request(**headers), make_address(), make_principal(), body, PushTargets(rule))
+def rpc(body: bytes, rule: str = "any", **headers: str) -> Read:
+    return Read(*read_jsonrpc(request(**headers), make_address(), make_principal(), body, PushTargets(rule)))
 
 
-def http(verb: str, path: str, body: bytes = b"", rule: str = "any", **headers: str) -> ReadCall:
+def http(verb: str, path: str, body: bytes = b"", rule: str = "any", **headers: str) -> Read:
     found = request(verb, f"{BASE}/{path}", **headers)
     route = read_target(verb, found.target)
-    return read_rest(found, route, make_principal(), body, PushTargets(rule))
+    return Read(*read_rest(found, route, make_principal(), body, PushTargets(rule)))
 
 
 class TestJsonRpc:
@@ -46,8 +53,8 @@ class TestJsonRpc:
         call = rpc(body, a2a_version="1.0", a2a_extensions="x", traceparent="00-a-b-01", cookie="c").call
         assert (call.operation, call.method, call.streams) == (Operation.STREAM, "SendStreamingMessage", True)
         assert (call.params, call.client_id) == (b'{"message":{"taskId":"t"}}', b"7")
-        assert (call.spans.task_id, call.version, call.traceparent) == ("t", "1.0", "00-a-b-01")
-        assert call.service_headers == {"a2a-version": "1.0", "a2a-extensions": "x"}
+        assert (call.spans.task_id, call.meta.version, call.meta.traceparent) == ("t", "1.0", "00-a-b-01")
+        assert call.meta.service_headers == {"a2a-version": "1.0", "a2a-extensions": "x"}
         assert call.rest is None
 
     def test_an_unknown_method_is_handed_on(self) -> None:
@@ -99,7 +106,7 @@ class TestRest:
             "GetTask",
             b'{"id":"t","historyLength":3}',
         )
-        assert (call.version, call.rest, call.spans.task_id) == ("1.0", None, "t")
+        assert (call.meta.version, call.rest, call.spans.task_id) == ("1.0", None, "t")
 
     def test_a_0_3_call_crosses_as_it_is(self) -> None:
         read = http("POST", "v1/message:send?x=1", b'{"message":{"role":"ROLE_USER"}}')
@@ -121,8 +128,8 @@ class TestRest:
         assert http("POST", "message/send", body, **headers).call.method == method
 
     def test_the_version_may_be_a_parameter(self) -> None:
-        assert http("GET", "tasks/t?A2A-Version=1.0.1").call.version == "1.0.1"
-        assert http("GET", "tasks/t?A2A-Version=1.1", a2a_version="1.0").call.version == "1.0"
+        assert http("GET", "tasks/t?A2A-Version=1.0.1").call.meta.version == "1.0.1"
+        assert http("GET", "tasks/t?A2A-Version=1.1", a2a_version="1.0").call.meta.version == "1.0"
 
     @pytest.mark.parametrize(
         "verb, path, body, reason",

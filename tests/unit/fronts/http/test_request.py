@@ -50,14 +50,14 @@ class TestHeaders:
             ("Cookie", "c"),
             ("X-Other", "o"),
             ("Traceparent", "t"),
-        ).service_headers()
+        ).block.service_headers
         assert found == {"a2a-version": "1.0", "x-a2a-extensions": "x"}
 
 
 class TestTheCredential:
     @pytest.mark.parametrize("text", ["Bearer T", "bearer T", "BEARER   T", "T", "Bearer T "])
     def test_is_the_bearer_token_or_the_whole_header(self, text: str) -> None:
-        assert request(("Authorization", text)).credential == "T"
+        assert request(("Authorization", text)).credential.text == "T"
 
     @pytest.mark.parametrize("headers", [[], [("Authorization", "")], [("Authorization", "Bearer ")]])
     def test_is_needed(self, headers: list[tuple[str, str]]) -> None:
@@ -66,7 +66,7 @@ class TestTheCredential:
         assert refused.value.reason is Reason.UNAUTHENTICATED
 
     def test_of_another_scheme_is_handed_on_to_fail(self) -> None:
-        assert request(("Authorization", "Basic dTpw")).credential == "Basic dTpw"
+        assert request(("Authorization", "Basic dTpw")).credential.text == "Basic dTpw"
 
 
 class TestTheContentType:
@@ -83,18 +83,18 @@ class TestTheContentType:
         ],
     )
     def test_may_be_any_whose_body_is_json(self, kind: str) -> None:
-        request(("Content-Type", kind)).require_json()
+        request(("Content-Type", kind)).block.require_json()
 
     @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "Multipart/Mixed"])
     def test_may_not_be_multipart(self, kind: str) -> None:
         with pytest.raises(Refused) as refused:
-            request(("Content-Type", kind)).require_json()
+            request(("Content-Type", kind)).block.require_json()
         assert refused.value.ruling.http_status == 415
 
     def test_may_not_be_compressed(self) -> None:
-        request(("Content-Encoding", "Identity")).require_json()
+        request(("Content-Encoding", "Identity")).block.require_json()
         with pytest.raises(Refused) as refused:
-            request(("Content-Encoding", "gzip")).require_json()
+            request(("Content-Encoding", "gzip")).block.require_json()
         assert refused.value.ruling.http_status == 415
 
 

@@ -10,13 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from a2a_relay.errors import Reason
+from a2a_relay.testing import make_call
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
 from a2a_relay.wire.frames import (
     AgentState,
     CardUpdate,
     Probe,
-    Request,
     Response,
     Rest,
     StreamEnd,
@@ -46,7 +46,7 @@ def levels(count: int) -> bytes:
 @given(objects)
 @example(levels(100))
 def test_params_cross_as_their_bytes(params: bytes) -> None:
-    frame = agent_side.read(NATIVE.request(Request("e-1.1", "SendMessage", params, 1_000)))
+    frame = agent_side.read(NATIVE.request("e-1.1", make_call("SendMessage", params), 1_000))
     assert isinstance(frame, agent_side.IncomingRequest)
     assert frame.params == params
 
@@ -68,36 +68,30 @@ def test_errors_cross_as_their_bytes(body: bytes) -> None:
 
 @pytest.mark.parametrize("dialect", [NATIVE, RELAY_GO, OPENCLAW])
 def test_a_body_of_a_hundred_levels_crosses_in_every_dialect(dialect: Any) -> None:
-    frame = dialect.request(Request("e-1.1", "SendMessage", levels(100), 1_000, client_id=b"1"))
+    frame = dialect.request("e-1.1", make_call("SendMessage", levels(100), client_id=b"1"), 1_000)
     assert isinstance(agent_side.read(frame), agent_side.IncomingRequest)
 
 
 def test_a_request_tells_everything() -> None:
-    request = Request(
-        "e-1.2",
-        "message/stream",
-        b"{}",
-        600_000,
-        stream=True,
-        client_id=b"7",
-        meta={"version": "0.3", "sender": {"identity": "a"}},
-        rest=Rest("POST", ("v1", "message:stream"), "a=b&c"),
-    )
-    assert agent_side.read(NATIVE.request(request)) == agent_side.IncomingRequest(
+    rest = Rest("POST", ("v1", "message:stream"), "a=b&c")
+    call = make_call("message/stream", b"{}", client_id=b"7", meta={"version": "0.3"}, rest=rest)
+    frame = NATIVE.request("e-1.2", call, 600_000)
+    assert agent_side.read(frame) == agent_side.IncomingRequest(
         "e-1.2",
         "message/stream",
         b"{}",
         600_000,
         True,
-        {"version": "0.3", "sender": {"identity": "a"}},
-        Rest("POST", ("v1", "message:stream"), "a=b&c"),
+        {"version": "0.3", "sender": {"identity": "admin:test", "role": "admin", "tenant": "acme"}},
+        rest,
     )
-    assert json.loads(NATIVE.request(request))["payload"]["window"] == {"events": 64, "bytes": 262144}
+    assert json.loads(frame)["payload"]["window"] == {"events": 64, "bytes": 262144}
 
 
 def test_a_unary_request_has_no_window() -> None:
-    payload = json.loads(NATIVE.request(Request("e-1.1", "GetTask", b"{}", 1)))["payload"]
-    assert payload == {"id": "e-1.1", "method": "GetTask", "params": {}, "timeout_ms": 1, "stream": False, "meta": {}}
+    payload = json.loads(NATIVE.request("e-1.1", make_call("GetTask", b"{}"), 1))["payload"]
+    assert payload.pop("meta")["sender"]["identity"] == "admin:test"
+    assert payload == {"id": "e-1.1", "method": "GetTask", "params": {}, "timeout_ms": 1, "stream": False}
 
 
 def test_the_welcome_is_understood() -> None:

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from a2a_relay.testing import make_call
 from a2a_relay.wire.dialects import OPENCLAW
-from a2a_relay.wire.frames import Request, Response
+from a2a_relay.wire.frames import Response
 
 
 @pytest.mark.parametrize(
@@ -15,8 +16,8 @@ from a2a_relay.wire.frames import Request, Response
     [("SendMessage", b'"c1"', "c1"), ("message/send", b"7", 7), ("SendMessage", b"null", "e-1.1")],
 )
 def test_params_are_a_whole_json_rpc_request(method: str, client_id: bytes, inner_id: object) -> None:
-    request = Request("e-1.1", method, b'{"message":{"parts":[ ]}}', 600_000, client_id=client_id)
-    frame = OPENCLAW.request(request)
+    call = make_call(method, b'{"message":{"parts":[ ]}}', client_id=client_id)
+    frame = OPENCLAW.request("e-1.1", call, 600_000)
     assert json.loads(frame) == {
         "type": "a2a.request",
         "payload": {

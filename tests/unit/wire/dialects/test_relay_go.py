@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from a2a_relay.errors import Reason
+from a2a_relay.testing import make_call
 from a2a_relay.wire.dialects import RELAY_GO
-from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Request, Response, Unreadable, Welcome
+from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Response, Unreadable, Welcome
 
 WELCOME = Welcome("zaf", "acme", "e-1", 30, 5, 4, {"JSONRPC": "https://relay.example/"})
 
@@ -85,8 +86,8 @@ def test_the_relays_frames_are_relay_gos() -> None:
 
 @pytest.mark.parametrize("method", ["SendMessage", "message/send"])
 def test_a_request_is_named_as_relay_go_names_it_and_carries_nothing_else(method: str) -> None:
-    request = Request("e-1.1", method, b'{ "message":{} }', 30_000, client_id=b"7", meta={"sender": {}})
-    assert RELAY_GO.request(request) == (
+    call = make_call(method, b'{ "message":{} }', client_id=b"7")
+    assert RELAY_GO.request("e-1.1", call, 30_000) == (
         b'{"type":"a2a.request","payload":'
         b'{"id":"e-1.1","method":"message/send","params":{ "message":{} },"timeout_ms":30000}}'
     )
