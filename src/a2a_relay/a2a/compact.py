@@ -108,7 +108,7 @@ else:
             or not (id[0] == _QUOTE or id.isdigit())
         ):
             return None
-        return Envelope(id, method, params)
+        return tuple.__new__(Envelope, (id, method, params))  # its own constructor is a Python function
 
     def message(params: bytes) -> Message | None:
         """The message of a send without tenant, references and push configuration."""

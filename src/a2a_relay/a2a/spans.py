@@ -98,7 +98,9 @@ def read(
     if path is None and operation in _SENDS:
         said = compact.message(params)
         if said is not None:
-            return Spans(said.task_id or None, said.context_id or None, role=said.role or None)
+            return tuple.__new__(
+                Spans, (said.task_id or None, said.context_id or None, (), None, None, said.role or None)
+            )
     level = _LEVELS.get(operation)
     if level is None or params == b"null":
         return Spans()

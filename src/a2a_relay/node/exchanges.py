@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from a2a_relay.core.call import Call
-from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result, Sink
+from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result
 from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
@@ -28,13 +27,8 @@ class Exchanges:
     def __len__(self) -> int:
         return self._in_flight
 
-    def open(self, call: Call, sink: Sink, session: Session, timeout_seconds: float) -> Exchange:
-        """Begin an exchange; `start` is to follow."""
-        now = self._clock.monotonic()
-        return Exchange(session.next_frame_id(), call, sink, session, now, now + timeout_seconds)
-
     def start(self, exchange: Exchange) -> None:
-        """The request was handed to the link: from now on the exchange is in flight."""
+        """From now on the exchange is in flight; its request is for the caller to send."""
         exchange.session.open(exchange)
         self._in_flight += 1
         exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
@@ -48,7 +42,7 @@ class Exchanges:
         if error is not None:
             self.settle(exchange, AgentError(error))
         elif result is not None:
-            self.settle(exchange, Result(result, http_status, headers))
+            self.settle(exchange, tuple.__new__(Result, (result, http_status, headers)))
         return True
 
     def event(self, session: Session, event: StreamEvent) -> bool:

@@ -115,7 +115,8 @@ class RelayNode:
         timeout = limits.request_timeout_seconds
         if call.timeout_seconds is not None:
             timeout = min(call.timeout_seconds, timeout)
-        exchange = self.exchanges.open(call, sink, session, timeout)
+        now = self.clock.monotonic()
+        exchange = Exchange(session.next_frame_id(), call, sink, session, now, now + timeout)
         frame = session.dialect.request(exchange.id, call, int(timeout * 1000))
         core_limits.require_fit(session, frame)
         backlog = link.backlog_bytes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from a2a_relay.core.address import Address
 from a2a_relay.core.session import Session
@@ -11,8 +10,7 @@ from a2a_relay.errors import Reason
 from a2a_relay.wire.close_codes import CloseCode
 
 
-@dataclass(slots=True)
-class CallReport:
+class CallReport(NamedTuple):
     """One call that is over. Never holds a body, a message or a credential.
 
     `status` is the HTTP status or 0 where there was none; `duration_seconds` from

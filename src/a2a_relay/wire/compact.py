@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.wire.frames import Response, StreamEvent
+from a2a_relay.wire.frames import NO_HEADERS, Response, StreamEvent
 
 if TYPE_CHECKING or jsonbytes.msgspec is not None:
     import msgspec
@@ -50,7 +50,7 @@ else:
             return None
         if _RESPONSE_SIZE + len(found.id) + len(found.result) != len(frame):
             return None
-        return Response(found.id, bytes(found.result))
+        return tuple.__new__(Response, (found.id, bytes(found.result), None, None, NO_HEADERS))
 
     def event(frame: bytes) -> StreamEvent | None:
         """An event of a stream with its number and its result."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from a2a_relay.a2a import jsonrpc, problems, rest, sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import JSON, Answer, Headers, refusal_headers, rest_refusal
+from a2a_relay.wire.frames import NO_HEADERS
 
 EVENT_STREAM = "text/event-stream"
 # Some proxies hold back what has no length unless they are told not to.
@@ -31,10 +31,6 @@ class Binding(Protocol):
         """The SSE event that ends a failed stream."""
 
 
-def _passed(headers: Mapping[str, str]) -> Headers:
-    return tuple(headers.items())
-
-
 class JsonRpcBinding:
     """JSON-RPC 2.0: every answer is an envelope with the request's id."""
 
@@ -45,13 +41,13 @@ class JsonRpcBinding:
         self._errors_as_events = errors_as_events
 
     def answer(self, outcome: Outcome) -> Answer:
-        match outcome:
-            case Result():
-                return Answer(200, jsonrpc.result_response(self.id, outcome.body), JSON, _passed(outcome.headers))
-            case AgentError():
-                body = jsonrpc.error_response(self.id, outcome.body)
-                # 0.3's own servers answer a stream's early error as an event, and its clients read nothing else
-                return Answer(200, sse.event(body), EVENT_STREAM) if self._errors_as_events else Answer(200, body)
+        if isinstance(outcome, Result):
+            headers = () if outcome.headers is NO_HEADERS else tuple(outcome.headers.items())
+            return tuple.__new__(Answer, (200, jsonrpc.result_response(self.id, outcome.body), JSON, headers))
+        if isinstance(outcome, AgentError):
+            body = jsonrpc.error_response(self.id, outcome.body)
+            # 0.3's own servers answer a stream's early error as an event, and its clients read nothing else
+            return Answer(200, sse.event(body), EVENT_STREAM) if self._errors_as_events else Answer(200, body)
         return Answer(
             outcome.ruling.rpc_http_status,
             jsonrpc.error_response(self.id, jsonrpc.refusal(outcome)),
@@ -80,7 +76,7 @@ class RestBinding:
             case Result():
                 status = outcome.http_status or 200
                 body = rest.result(outcome.body)
-                return Answer(status, body, self._media_type, _passed(outcome.headers))
+                return Answer(status, body, self._media_type, tuple(outcome.headers.items()))
             case AgentError():
                 status, body = problems.rest_error(outcome.body)
                 return Answer(status, body)

@@ -38,7 +38,7 @@ class _NoEvent:
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class LaneCycle:
+class LaneCycle(RequestHead):
     """One request and its answer; the sink of its exchange.
 
     `start` is called when every earlier answer on the connection is written,
@@ -54,11 +54,12 @@ class LaneCycle:
     response_started = False
     response_complete = False
 
+    id = ""
+    block = HeaderBlock(())
     status = 0
     size = 0
     events = 0
     written_at = 0.0
-    _head: RequestHead | None = None
     _principal: Principal | None = None
     _call: Call | None = None
     _binding: Binding | None = None
@@ -86,12 +87,13 @@ class LaneCycle:
         self._parts: list[bytes] = []
         self._expects_continue = expects_continue
         self.line = line
+        self.verb, self.target, _ = line
         self.keep_alive = keep_alive
 
     @property
-    def block(self) -> HeaderBlock | None:
-        """Its headers, once they were read and admitted."""
-        return self._head.block if self._head is not None and self._principal is not None else None
+    def is_admitted(self) -> bool:
+        """Whether its headers were read and its sender may call."""
+        return self._principal is not None
 
     # the request
 
@@ -120,11 +122,14 @@ class LaneCycle:
             self._submit(body)
 
     def _admit(self) -> None:
-        line, headers, protocol = self.line, self._headers, self._protocol
-        block = headers if isinstance(headers, HeaderBlock) else HeaderBlock(headers)
-        self._head = RequestHead(line.verb, line.target, block, protocol.scheme or "http", protocol.peer)
-        decide = self._desk.identify if block is headers else self._desk.admit
-        self._principal, self._address = decide(block, line.route)
+        headers, route, protocol = self._headers, self.line.route, self._protocol
+        self.scheme, self.client = protocol.scheme or "http", protocol.peer
+        decide = self._desk.identify
+        if not isinstance(headers, HeaderBlock):
+            headers, decide = HeaderBlock(headers), self._desk.admit
+        self.block = headers
+        self.id = headers.given_id or new_request_id()
+        self._principal, self._address = decide(headers, route)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
@@ -158,12 +163,12 @@ class LaneCycle:
 
     def _submit(self, body: bytes) -> None:
         """Read the call and hand it to the node; the answer may come before this returns."""
-        desk, head, principal = self._desk, self._head, self._principal
-        if head is None or principal is None:
+        desk, principal = self._desk, self._principal
+        if principal is None:
             return
         self._parts.clear()
         try:
-            call, binding = desk.read(head, self.line.route, principal, self._address, body)
+            call, binding = desk.read(self, self.line.route, principal, self._address, body)
             self._call, self._binding = call, binding
             desk.bodies.take(principal.tenant, len(body))
             self._held = len(body)
@@ -271,15 +276,16 @@ class LaneCycle:
     # bytes
 
     def _refuse(self, refused: Refused) -> None:
-        if self._head is None:  # its headers can be read in two ways
+        if not self.id:  # its headers can be read in two ways
+            self.id = new_request_id()
             self._whole(refusal(refused), refused)
         else:
             self._whole(refusal_answer(refused, self.line.route, self._binding), refused)
 
     def _whole(self, answer: Answer, outcome: Outcome) -> None:
-        protocol, head = self._protocol, self._head
+        protocol = self._protocol
         is_unread = self.more_body or self._principal is None
-        if is_unread and head is not None and head.block.ends_connection:
+        if is_unread and self.block.ends_connection:
             self.keep_alive = False
         self.status, self.response_started = answer.status, True
         first = protocol.status_lines.whole(answer.status, answer.media_type, protocol.server_state.default_headers)
@@ -303,8 +309,7 @@ class LaneCycle:
         lines = "".join([f"{name}: {text}\r\n" for name, text in headers]) if headers else ""
         if not self.keep_alive:
             lines += "connection: close\r\n"
-        request_id = self._head.id if self._head is not None else new_request_id()
-        return f"{lines}x-request-id: {request_id}\r\n\r\n"
+        return f"{lines}x-request-id: {self.id}\r\n\r\n"
 
     def _chunk(self, data: bytes) -> None:
         self.written_at = self._desk.node.clock.monotonic()
@@ -330,16 +335,22 @@ class LaneCycle:
         desk, call = self._desk, self._call
         if self._held >= 0 and self._principal is not None:
             desk.bodies.give_back(self._principal.tenant, self._held)
-        desk.node.observer.call_finished(
-            CallReport(
-                self._head.id if self._head is not None else "",
-                self.line.route.address,
-                call.method if call is not None else self.line.route.surface.value,
-                status,
-                outcome.reason if isinstance(outcome, Refused) else None,
-                desk.node.clock.monotonic() - self._started_at,
-                self.events,
-                isinstance(outcome, AgentError),
+        line, node = self.line, desk.node
+        node.observer.call_finished(
+            tuple.__new__(
+                CallReport,
+                (
+                    self.id,
+                    line.route.address,
+                    line.route.surface.value if call is None else call.method,
+                    status,
+                    outcome.reason if isinstance(outcome, Refused) else None,
+                    node.clock.monotonic() - self._started_at,
+                    self.events,
+                    isinstance(outcome, AgentError),
+                    True,
+                    "",
+                ),
             )
         )
 

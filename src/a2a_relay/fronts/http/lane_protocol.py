@@ -109,7 +109,7 @@ class LaneProtocol(RelayHttpProtocol):
         if cycle is not None:
             if cycle.more_body:
                 cycle.await_body()
-            if is_new and cycle.block is not None and cycle.block is not self._seen:
+            if is_new and cycle.is_admitted and cycle.block is not self._seen:
                 self._learn(cycle, cycle.block, data)
 
     # heads that are known: what the parser would find in them is known too

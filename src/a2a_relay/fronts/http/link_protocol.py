@@ -144,18 +144,14 @@ class LinkProtocol(asyncio.Protocol):
             if body + size > end:
                 self._need = (body if body > end else body + size) - at  # the header first, it may not be whole
                 break
-            if data[at] == _TEXT_FRAME and is_masked and self._fragments is None:
-                self._receive(apply_mask(data[body : body + size], data[body - 4 : body]))
+            if data[at] == _TEXT_FRAME and is_masked and self._fragments is None and self._link is not None:
+                self._link.receive(apply_mask(data[body : body + size], data[body - 4 : body]))
             else:
                 self._unusual(data[at : body + size])
             at = body + size
         else:
             self._need = 2
         return data[at:] if self._ws.state is not State.CLOSED else b""
-
-    def _receive(self, frame: bytes) -> None:
-        if self._link is not None:
-            self._link.receive(frame)
 
     def _unusual(self, frame: bytes) -> None:
         """A whole frame that is not a plain text frame, or one that must be refused."""
@@ -177,8 +173,8 @@ class LinkProtocol(asyncio.Protocol):
         if sum(map(len, parts)) > self._max_frame:
             self._ws.fail(1009, "frame too large")
             self._close_code = 1009
-        elif is_last:
-            self._receive(b"".join(parts))
+        elif is_last and self._link is not None:
+            self._link.receive(b"".join(parts))
 
     def _flush(self) -> None:
         for data in self._ws.data_to_send():

@@ -28,21 +28,28 @@ def read_jsonrpc(
         found = spans.read(operation, read.params, is_v03=is_v03)
         if found.push_url is not None:
             push_targets.require_allowed(found.push_url)
-        call = Call(
-            address,
-            request.block.meta(principal, request.block.version),
-            operation,
-            read.method,
-            read.params,
-            method.streams if method is not None else False,
-            found,
-            read.id,
-            request_id=request.id,
+        streams = method is not None and method.streams
+        meta = request.block.meta(principal, request.block.version)
+        call = tuple.__new__(
+            Call,
+            (
+                address,
+                meta,
+                operation,
+                read.method,
+                read.params,
+                streams,
+                found,
+                read.id,
+                None,
+                None,
+                request.id,
+            ),
         )
     except Refused as refused:
         bad = jsonrpc.BadRequest(refused.reason, refused.message, read.id)
         raise bad from refused
-    return call, JsonRpcBinding(read.id, errors_as_events=call.streams and is_v03)
+    return call, JsonRpcBinding(read.id, errors_as_events=streams and is_v03)
 
 
 def read_rest(
