@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from programs import Relay, running_relay
 from websockets.asyncio.client import connect
 
 REQUESTS = int(os.environ.get("LANES_REQUESTS", "1500"))
-BATCH = 50
+BATCH = 150
 SEED = int(os.environ.get("LANES_SEED", "20261122"))
 QUIET_SECONDS = 0.25
 """After this long without a byte an answer is taken to be whole."""
@@ -131,7 +133,31 @@ def answers_to(call: dict[str, object]) -> list[dict[str, object]]:
     return [*events, {"type": "a2a.end", "payload": {"id": id}}]
 
 
-def random_request(chance: random.Random, token: str) -> bytes:
+Dialogue = list[list[bytes]]
+"""What is sent on one connection: turns, each after the answer to the one before, in pieces."""
+
+
+def random_dialogue(chance: random.Random, token: str) -> Dialogue:
+    """Mostly one turn with something odd in it; sometimes a client that repeats its headers, as clients do."""
+    if chance.random() > 0.2:
+        return [[_random_request(chance, token)]]
+    lines = [b"Host: 127.0.0.1", b"Authorization: Bearer " + (token.encode() if chance.random() > 0.1 else b"no")]
+    lines += chance.sample([item for item in HEADERS if len(item) < 200 and item[:4] != b"Host"], chance.choice([0, 1]))
+    length = chance.choice([b"Content-Length: %d", b"content-length:%d"])
+    turns = []
+    for _ in range(3):
+        requests = []
+        for _ in range(chance.choice([1, 1, 1, 2])):
+            target, body = chance.choice([BASE + b"/", BASE + b"/message:send", *TARGETS[:24]]), chance.choice(BODIES)
+            head = [b"POST %b HTTP/1.1" % target, *lines, length % len(body)]
+            requests.append(b"\r\n".join(head) + b"\r\n\r\n" + body)
+        data = b"".join(requests)
+        cuts = sorted({0, len(data), *(chance.randrange(len(data)) for _ in range(chance.choice([0, 0, 1, 2])))})
+        turns.append([data[start:end] for start, end in pairwise(cuts)])
+    return turns
+
+
+def _random_request(chance: random.Random, token: str) -> bytes:
     """One request, or a few in a row, often odd.
 
     Only the first may be one that is no HTTP: whether such a one gets an answer or only the end of the
@@ -164,17 +190,22 @@ def _one_request(chance: random.Random, token: str, *, is_http: bool) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-async def answer_of(relay: Relay, request: bytes) -> bytes:
+async def answer_of(relay: Relay, dialogue: Dialogue) -> bytes:
     host, port = relay.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     received = b""
     try:
-        writer.write(request)
-        wait = 5.0
-        while data := await asyncio.wait_for(reader.read(1 << 16), wait):
-            received += data
-            wait = QUIET_SECONDS
-    except (TimeoutError, ConnectionError):
+        for pieces in dialogue:
+            for number, piece in enumerate(pieces):
+                if number:
+                    await asyncio.sleep(0.01)
+                writer.write(piece)
+            wait = 5.0
+            with contextlib.suppress(TimeoutError):
+                while data := await asyncio.wait_for(reader.read(1 << 16), wait):
+                    received += data
+                    wait = QUIET_SECONDS
+    except ConnectionError:
         pass
     finally:
         writer.close()
@@ -206,14 +237,14 @@ async def test_both_lanes_give_the_same_answers(tmp_path: Path) -> None:
         async with agent_of(fast), agent_of(plain):
             token = fast.token()
             for _ in range(0, REQUESTS, BATCH):
-                requests = [random_request(chance, token) for _ in range(BATCH)]
+                dialogues = [random_dialogue(chance, token) for _ in range(BATCH)]
                 found = await asyncio.gather(
-                    *(answer_of(relay, request) for request in requests for relay in (fast, plain))
+                    *(answer_of(relay, dialogue) for dialogue in dialogues for relay in (fast, plain))
                 )
-                for number, request in enumerate(requests):
+                for number, dialogue in enumerate(dialogues):
                     ours, theirs = found[2 * number], found[2 * number + 1]
                     assert comparable(ours) == comparable(theirs), (
-                        f"{request[:600]!r}\n{ours[:900]!r}\n{theirs[:900]!r}"
+                        f"{str(dialogue)[:900]}\n{ours[:900]!r}\n{theirs[:900]!r}"
                     )
         for relay in (fast, plain):
             assert relay.program.process.poll() is None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from a2a_relay.core.target import Route
 from a2a_relay.fronts.http.head import HeaderBlock
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,8})\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,8})(?=\r\n)", re.IGNORECASE)
 _MAX_DIGITS = 8
 _MAX_LINES = 16384
 
@@ -49,10 +49,10 @@ class KnownHeaders:
     @classmethod
     def learn(cls, raw: bytes, block: HeaderBlock) -> KnownHeaders | None:
         """From the line end before the first header to the blank line; None for a body without a plain length."""
-        found = _LENGTH.search(raw)
-        if found is None or "transfer-encoding" in block.by_name or "expect" in block.by_name:
+        found = list(_LENGTH.finditer(raw))
+        if len(found) != 1 or block.by_name.get("content-length") != found[0][1].decode() or block.ends_connection:
             return None
-        return cls(raw[: found.start(1)], raw[found.end(1) :], block)
+        return cls(raw[: found[0].start(1)], raw[found[0].end(1) :], block)
 
     def match(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Where the body of a request begins whose headers begin `at`, and how long it is; None when they differ."""
