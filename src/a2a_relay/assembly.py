@@ -148,6 +148,7 @@ def serve(settings: Settings) -> int:
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
         Lane(app.desk, app.exposure) if settings.lane == "fast" else None,
+        compresses_links=settings.link_compression == "deflate",
         ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=5,

@@ -120,7 +120,7 @@ async def attach(relay: RelayUrl, tls: ssl.SSLContext | None, hello: Hello, now:
             ssl=tls if relay.is_secure else None,
             # A proxy of the environment may lead to a relay out there, but must not see a token in clear.
             proxy=True if relay.is_secure and not relay.is_loopback else None,
-            compression=None,
+            compression="deflate",  # where the relay wants it
             open_timeout=DIAL_SECONDS,
             ping_interval=_PING_SECONDS,
             ping_timeout=_PING_SECONDS,

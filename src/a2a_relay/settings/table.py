@@ -124,6 +124,13 @@ class Settings:
         "network",
         choices=("fast", "plain"),
     )
+    link_compression: str = _row(
+        Kind.CHOICE,
+        "off",
+        "compression of agent links: deflate costs time and saves bytes, for agents that ask for it",
+        "network",
+        choices=("off", "deflate"),
+    )
     access_log: str = _row(
         Kind.SAMPLE,
         "auto",

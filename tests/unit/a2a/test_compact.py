@@ -41,7 +41,9 @@ params = st.builds(
 envelopes = st.one_of(
     objects(["jsonrpc", "id", "method", "params", "x"]),
     st.builds(
-        lambda version, name, method, params: f'{{"jsonrpc":{version},"id":{name},"method":{method},"params":{params}}}',
+        lambda version, name, method, params: (
+            f'{{"jsonrpc":{version},"id":{name},"method":{method},"params":{params}}}'
+        ),
         st.sampled_from(['"2.0"', '"2.0"', '"2.0"', '"1.0"', '"2\\u002e0"', "2"]),
         values,
         st.sampled_from(['"SendMessage"', '"message/send"', '"vendor/x"', '"sendmessage"', '"Send\\u004dessage"', "1"]),

@@ -69,6 +69,7 @@ class LaneProtocol(RelayHttpProtocol):
     exposure: Exposure
     status_lines: StatusLines
     known_lines: KnownLines
+    compresses_links = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -291,6 +292,6 @@ class LaneProtocol(RelayHttpProtocol):
             self._idle_timer.cancel()
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
         lines += [b"%b: %b\r\n" % header for header in self.headers]
-        link = LinkProtocol(self.desk.node, self.connections, self.loop)
+        link = LinkProtocol(self.desk.node, self.connections, self.loop, may_compress=self.compresses_links)
         self.transport.set_protocol(link)
         link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)

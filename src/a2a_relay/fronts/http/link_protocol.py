@@ -17,6 +17,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from a2a_relay.fronts.http import compression
 from a2a_relay.fronts.http.protocol import PING_SECONDS, SILENCE_SECONDS
 from a2a_relay.node.agent_link import AgentLink
 from a2a_relay.node.relay_node import RelayNode
@@ -40,6 +41,7 @@ class LinkProtocol(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_close_code",
+        "_compresses",
         "_connections",
         "_fragments",
         "_is_upgraded",
@@ -55,12 +57,17 @@ class LinkProtocol(asyncio.Protocol):
         "peer",
     )
 
-    def __init__(self, node: RelayNode, connections: set[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, node: RelayNode, connections: set[Any], loop: asyncio.AbstractEventLoop, *, may_compress: bool = False
+    ) -> None:
         self._node = node
         self._connections = connections
         self._loop = loop
         self._max_frame = node.limits.max_frame
-        self._ws = ServerProtocol(max_size=self._max_frame, logger=_LOG)
+        self._ws = ServerProtocol(
+            extensions=compression.offers(is_on=may_compress), max_size=self._max_frame, logger=_LOG
+        )
+        self._compresses = False
         self._buffer = bytearray()
         self._need = 0
         self._fragments: list[bytes] | None = None
@@ -83,6 +90,7 @@ class LinkProtocol(asyncio.Protocol):
         if self._ws.state is not State.OPEN:
             transport.close()
             return
+        self._compresses = bool(self._ws.extensions)
         self._link = self._node.open_link(self, base_url)
         self._timer = self._loop.call_later(PING_SECONDS, self._ping)
 
@@ -96,6 +104,10 @@ class LinkProtocol(asyncio.Protocol):
     def send(self, frame: bytes) -> None:
         """Write one text frame (RFC 6455 section 5.2; a server's frames are not masked)."""
         size = len(frame)
+        if self._compresses and size >= compression.COMPRESSED_FROM_BYTES:
+            self._ws.send_text(frame)
+            self._flush()
+            return
         if size < 126:
             head = bytes((_TEXT_FRAME, size))
         elif size < 1 << 16:

@@ -16,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http import compression
 
 LINGER_SECONDS = 10.0
 """How long a client may go on sending what was refused already: closing at once would reset
@@ -201,6 +202,12 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
 class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol whose liveness is bytes: ping every 30 s, gone after 60 s without a byte."""
+
+    compresses_links = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn.available_extensions = compression.offers(is_on=self.compresses_links)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

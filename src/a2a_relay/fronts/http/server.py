@@ -73,7 +73,9 @@ class Lane(NamedTuple):
     exposure: Exposure
 
 
-def server_config(app: RelayApp, limits: HttpLimits, lane: Lane | None, **options: Any) -> uvicorn.Config:
+def server_config(
+    app: RelayApp, limits: HttpLimits, lane: Lane | None, *, compresses_links: bool, **options: Any
+) -> uvicorn.Config:
     """uvicorn's configuration for a relay; plain ASGI protocols when this uvicorn is not one that was tested."""
     protocols: dict[str, Any] = {}
     if uvicorn.__version__.startswith(TESTED_UVICORN):
@@ -86,8 +88,12 @@ def server_config(app: RelayApp, limits: HttpLimits, lane: Lane | None, **option
                 "exposure": lane.exposure,
                 "status_lines": StatusLines(),
                 "known_lines": KnownLines(),
+                "compresses_links": compresses_links,
             }
-        protocols = {"http": type("ConfiguredProtocol", (base,), members), "ws": RelayWebSocketProtocol}
+        protocols = {
+            "http": type("ConfiguredProtocol", (base,), members),
+            "ws": type("ConfiguredWebSocket", (RelayWebSocketProtocol,), {"compresses_links": compresses_links}),
+        }
     else:
         logging.getLogger("a2a_relay").warning(
             "uvicorn %s was not tested with this release: serving without limits on heads and without the fast lane",

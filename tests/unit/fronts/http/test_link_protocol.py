@@ -122,3 +122,15 @@ def test_what_follows_a_frame_over_the_limit_is_not_taken_for_frames() -> None:
     assert (1009).to_bytes(2, "big") in wire.written
     link.data_received(frame(UNKNOWN) * 3)
     assert observer.refused_frame_reasons == []
+
+
+def test_a_large_frame_shrinks_where_both_sides_agreed_to_compress_and_a_small_one_goes_as_it_is() -> None:
+    wire = Wire()
+    link = LinkProtocol(make_node(), set(), cast("asyncio.AbstractEventLoop", Timers()), may_compress=True)
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    link.begin(cast("asyncio.Transport", wire), UPGRADE[:-2] + offer, "192.0.2.1:1", "https://relay.example")
+    wire.written.clear()
+    link.send(b"{}")
+    assert wire.written == b"\x81\x02{}"
+    link.send(b'{"a":"' + b"x" * 50_000 + b'"}')
+    assert len(wire.written) < 1_000
