@@ -1,16 +1,19 @@
--- One relayed JSON-RPC call per request, spread over the agents. Arguments: token, number of agents.
-local agents, token, body = 8, "", ""
+-- One relayed JSON-RPC call per request, to an agent chosen at random.
+-- Argument: a file with a line "path token" for each agent.
+local targets, headers, body = {}, {}, ""
 function init(args)
-  token, agents = args[1], tonumber(args[2])
+  math.randomseed(1)
+  for line in io.lines(args[1]) do
+    local path, token = line:match("(%S+) (%S+)")
+    targets[#targets + 1] = path
+    headers[#headers + 1] = { ["Authorization"] = "Bearer " .. token, ["Content-Type"] = "application/json" }
+  end
   body = '{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER",' ..
     '"parts":[{"text":"' .. string.rep("x", 200) .. '"}]}}}'
-  wrk.headers["Authorization"] = "Bearer " .. token
-  wrk.headers["Content-Type"] = "application/json"
 end
-local n = 0
 function request()
-  n = n + 1
-  return wrk.format("POST", "/t/bench/a2a/agent-" .. (n % agents) .. "/", nil, body)
+  local n = math.random(#targets)
+  return wrk.format("POST", targets[n], headers[n], body)
 end
 function done(summary, latency)
   io.write(string.format('JSON {"requests":%d,"seconds":%.4f,"errors":%d,"p50_ms":%.3f,"p99_ms":%.3f,"p999_ms":%.3f}\n',

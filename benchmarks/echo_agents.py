@@ -1,39 +1,56 @@
-"""Agents for a benchmark: attach N of them with relay-go's frames and answer every call at once.
+"""Agents for a benchmark: attach many of them with relay-go's frames and answer every call at once.
 
-    python benchmarks/echo_agents.py ws://127.0.0.1:8080/agent SECRET COUNT
+    python benchmarks/echo_agents.py --url ws://127.0.0.1:8080/agent --secret SECRET --agents 8
 
-Prints `ready` once all are attached, and runs until it is ended. Written on bare
-streams, so that the agents cost the machine less than what is measured.
+Prints `ready` once all are attached, and runs until it is ended. `--http` serves
+the same answer directly, for a comparison. Written on bare streams, so that the
+agents cost the machine less than what is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import json
 import os
 import re
+import ssl
 import struct
-import sys
 import time
+from dataclasses import dataclass
+from functools import cache
 from typing import cast
 from urllib.parse import urlsplit
 
 import jwt
 
 _ID = re.compile(rb'"id":"([^"]+)"')
+_LENGTH = re.compile(rb"(?i)content-length: ([0-9]+)")
 _RESULT = b'{"message":{"messageId":"r","role":"ROLE_AGENT","parts":[{"text":"pong"}]}}'
+_DIALS_AT_ONCE = 100
 
 
-def token(secret: str, agent: str) -> str:
-    claims = {"tenant": "bench", "agent_id": agent, "exp": int(time.time()) + 3600}
+def tenant_of(number: int, tenants: int) -> str:
+    """The tenant of the agent with this number."""
+    return f"bench-{number % tenants}"
+
+
+def token(secret: str, tenant: str, agent: str | None = None) -> str:
+    """A token for an agent, or for a caller."""
+    claims = {"tenant": tenant, "exp": int(time.time()) + 3600} | ({"agent_id": agent} if agent else {})
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
 def masked(payload: bytes) -> bytes:
     """A client's text frame with a mask of zeros (RFC 6455 section 5.3 asks for a mask, not for which)."""
     size = len(payload)
-    head = b"\x81" + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size))
+    if size < 126:
+        head = bytes([0x81, 0x80 | size])
+    elif size < 1 << 16:
+        head = b"\x81\xfe" + struct.pack("!H", size)
+    else:
+        head = b"\x81\xff" + struct.pack("!Q", size)
     return head + b"\x00\x00\x00\x00" + payload
 
 
@@ -103,27 +120,94 @@ def _frame(data: bytes) -> tuple[int, bytes, bytes] | None:
     return data[0] & 0x0F, data[at : at + size], data[at + size :]
 
 
-async def main(url: str, secret: str, count: int) -> None:
-    parts = urlsplit(url)
-    loop = asyncio.get_running_loop()
-    for number in range(count):
+class DirectAgent(asyncio.Protocol):
+    """The same answer without a relay: JSON-RPC over HTTP/1.1."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        held = self._held + data
+        while (end := held.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(held, 0, end)
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(held) < whole:
+                break
+            held = held[whole:]
+            body = b'{"jsonrpc":"2.0","id":1,"result":%b}' % _RESULT
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+        self._held = held
+
+
+@dataclass
+class Fleet:
+    """All agents of one run."""
+
+    url: str
+    secret: str
+    agents: int
+    tenants: int
+    first: int = 0
+
+    async def attach(self) -> None:
+        """Attach them all, many at once."""
+        gate = asyncio.Semaphore(_DIALS_AT_ONCE)
+        await asyncio.gather(*(self._attach(number, gate) for number in range(self.first, self.first + self.agents)))
+
+    async def _attach(self, number: int, gate: asyncio.Semaphore) -> None:
+        parts, loop = urlsplit(self.url), asyncio.get_running_loop()
         name = f"agent-{number}"
         card = {"name": name, "description": "answers at once", "version": "1", "supportedInterfaces": []}
-        auth = json.dumps({"type": "auth", "token": token(secret, name), "agent_card": card}).encode()
+        auth = json.dumps(
+            {
+                "type": "auth",
+                "token": token(self.secret, tenant_of(number, self.tenants), name),
+                "agent_card": card,
+                "max_frame": 8 << 20,
+            }
+        ).encode()
         attached: asyncio.Future[None] = loop.create_future()
-        await loop.create_connection(
-            lambda auth=auth, attached=attached: EchoAgent(parts.netloc, auth, attached), parts.hostname, parts.port
-        )
-        await asyncio.wait_for(attached, 30)
+        context = _context() if parts.scheme == "wss" else None
+        async with gate:
+            await loop.create_connection(
+                lambda: EchoAgent(parts.netloc, auth, attached), str(parts.hostname), parts.port or 80, ssl=context
+            )
+            await asyncio.wait_for(attached, 60)
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    """Takes the benchmark's own certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def main(chosen: argparse.Namespace) -> None:
+    if chosen.http:
+        await asyncio.get_running_loop().create_server(DirectAgent, "127.0.0.1", chosen.http)
+    await Fleet(chosen.url, chosen.secret, chosen.agents, chosen.tenants, chosen.first).attach()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--url", required=True)
+    arguments.add_argument("--secret", required=True)
+    arguments.add_argument("--agents", type=int, default=8)
+    arguments.add_argument("--tenants", type=int, default=1)
+    arguments.add_argument("--first", type=int, default=0, help="number of the first agent")
+    arguments.add_argument("--http", type=int, default=0, help="port on which the same answer is served directly")
     try:
         import uvloop
     except ImportError:
         run = asyncio.run
     else:
         run = uvloop.run
-    run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    run(main(arguments.parse_args()))

@@ -1,182 +1,215 @@
-"""A first plain benchmark: CPU per relayed call, beside nginx as a bare reverse proxy in the same run.
+"""The benchmark: what a relayed call costs, beside nginx as a bare reverse proxy and the same agent called directly.
 
-    python benchmarks/run.py [--seconds 8] [--json]
+    make bench                                   the whole table, in under four minutes
+    python benchmarks/run.py --json              the same as one JSON object
+    python benchmarks/run.py --save FILE.jsonl   and a line for benchmarks/history.py
+    python benchmarks/run.py --only calls,flat   some of it: calls, open, memory, flat, bodies
 
-Needs `wrk` and `nginx` (Debian: apt-get install wrk nginx-light). Starts all it
-needs on loopback, on free ports, and ends by itself.
+Linux only. Needs wrk, nginx and openssl (Debian: apt-get install wrk nginx-light openssl).
+Starts all it needs on loopback, on free ports, and ends by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import shutil
-import socket
-import subprocess
-import sys
+import statistics
+import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import httpx
-import jwt
+import stage
 
-HERE = Path(__file__).parent
-SECRET = "benchmark-secret-benchmark-secret-0123"
-AGENTS = 8
-CLIENTS = 32
-TICKS = os.sysconf("SC_CLK_TCK")
-
-NGINX_CONF = """
-daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
-  uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  upstream agent {{ server 127.0.0.1:{upstream}; keepalive 64; }}
-  server {{ listen 127.0.0.1:{port}; keepalive_requests 10000000;
-    location / {{ {location} }} }}
-}}
-"""
-NGINX_ANSWERS = 'default_type application/json; return 200 \'{"jsonrpc":"2.0","id":1,"result":{}}\';'
-NGINX_PROXIES = 'proxy_pass http://agent; proxy_http_version 1.1; proxy_set_header Connection "";'
+MANY = 5_000
+TLS_AGENTS = 1_000
+BODY_BYTES = 1 << 20
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class Row(NamedTuple):
+    """One figure. `bar` is what it should be at most; None where a figure only explains another."""
+
+    part: str
+    what: str
+    value: float
+    unit: str
+    bar: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the bar holds."""
+        if self.bar is None:
+            return ""
+        return "holds" if self.value <= self.bar else "MISSED"
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children that are alive."""
-    total = 0.0
-    for process in [pid, *_children(pid)]:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+def calls(folder: Path) -> Iterator[Row]:
+    """A closed loop of 32 clients over 8 agents, nginx and the relay in turns."""
+    file = stage.targets(folder, 8)
+    relayed, proxied = [], []
+    with (
+        stage.nginx(folder / "upstream", stage.NGINX_ANSWERS) as upstream,
+        stage.nginx(folder / "proxy", stage.NGINX_PROXIES, upstream.port) as proxy,
+        stage.relay(folder / "relay") as relay,
+        stage.agents(relay, 8),
+    ):
+        for server in (relay, proxy):
+            stage.closed_loop(server, file, 1)
+        for _ in range(3):
+            proxied.append(stage.closed_loop(proxy, file, 3))
+            relayed.append(stage.closed_loop(relay, file, 4))
+    ours = {name: statistics.median(run[name] for run in relayed) for name in relayed[0]}
+    theirs = {name: statistics.median(run[name] for run in proxied) for name in proxied[0]}
+    yield Row("calls", "CPU per relayed call", ours["cpu_us"], "us")
+    yield Row("calls", "CPU per call, nginx bare proxy", theirs["cpu_us"], "us")
+    yield Row("calls", "CPU per relayed call / nginx", ours["cpu_us"] / theirs["cpu_us"], "x", 2.0)
+    yield Row("calls", "calls per second, 32 clients", ours["per_second"], "/s")
+    yield Row("calls", "calls per second, nginx", theirs["per_second"], "/s")
+    yield Row("calls", "p50, 32 clients", ours["p50_ms"], "ms")
+    yield Row("calls", "p99, 32 clients", ours["p99_ms"], "ms")
+    yield Row("calls", "p99 / nginx's p99", ours["p99_ms"] / theirs["p99_ms"], "x", 2.5)
 
 
-def _children(pid: int) -> list[int]:
-    return [int(item) for item in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def many(folder: Path) -> Iterator[Row]:
+    """With 5,000 agents attached: memory of each, latency at half of capacity, the longest stall."""
+    file, watch, direct = stage.targets(folder, MANY), folder / "stalls", stage.free_port()
+    with stage.relay(folder / "relay", watch=watch) as relay:
+        with stage.agents(relay, 100):
+            before = stage.memory(relay.pid)
+        with stage.agents(relay, MANY, http=direct):
+            time.sleep(2)
+            yield Row(
+                "open", f"memory per idle agent ({MANY})", (stage.memory(relay.pid) - before) / MANY / 1024, "KiB", 16
+            )
+            rate = stage.closed_loop(relay, file, 4)["per_second"] / 2
+            watch.unlink()
+            alone = stage.open_loop(f"http://127.0.0.1:{direct}", file, rate, 12)
+            quiet = max(map(float, watch.read_text().split()))
+            watch.unlink()
+            through = stage.open_loop(relay.url, file, rate, 20)
+            busy = max(map(float, watch.read_text().split()))
+    yield Row("open", "open loop: calls per second (half of capacity)", rate, "/s")
+    yield Row("open", "open loop: p50 of the agent called directly", alone["p50_ms"], "ms")
+    for name, label, bar in (("p50_ms", "p50", 0.6), ("p99_ms", "p99", 2.0), ("p999_ms", "p99.9", 10.0)):
+        yield Row("open", f"open loop: {label} that the relay adds", through[name] - alone[name], "ms", bar)
+    yield Row("open", "longest stall of the event loop, under load", busy, "ms", 20)
+    yield Row("open", "longest stall of the event loop, idle", quiet, "ms")
 
 
-@contextlib.contextmanager
-def process(*argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(argv, text=True, **options)
-    try:
-        yield started
-    finally:
-        started.terminate()
-        try:
-            started.wait(10)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+def tls(folder: Path) -> Iterator[Row]:
+    """Memory of an idle agent on TLS."""
+    cert, key = stage.certificate(folder)
+    with stage.relay(folder / "relay", "--tls-cert", str(cert), "--tls-key", str(key)) as relay:
+        with stage.agents(relay, 50):
+            before = stage.memory(relay.pid)
+        with stage.agents(relay, TLS_AGENTS):
+            time.sleep(1)
+            each = (stage.memory(relay.pid) - before) / TLS_AGENTS / 1024
+    yield Row("memory", f"memory per idle agent on TLS ({TLS_AGENTS})", each, "KiB", 40)
 
 
-def load(port: int, token: str, seconds: int) -> dict[str, float]:
-    """One run of wrk; its figures."""
-    output = subprocess.run(
-        [
-            *("wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "-s", str(HERE / "call.lua")),
-            *(f"http://127.0.0.1:{port}", "--", token, str(AGENTS)),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    line = next(line for line in output.splitlines() if line.startswith("JSON "))
-    return dict(json.loads(line[5:]))
+def flat(folder: Path) -> Iterator[Row]:
+    """CPU per call as agents and tenants grow, in turns, against the smallest."""
+    for what, sizes in (("agents", ((10, 1), (1_000, 1), (MANY, 1))), ("tenants", ((1_000, 10), (1_000, 1_000)))):
+        costs: dict[int, float] = {}
+        for number, (count, tenants) in enumerate(sizes):
+            below = folder / f"{what}{number}"
+            below.mkdir()
+            file = stage.targets(below, count, tenants)
+            with stage.relay(below / "relay") as relay, stage.agents(relay, count, tenants):
+                stage.closed_loop(relay, file, 1)
+                runs = [stage.closed_loop(relay, file, 3)["cpu_us"] for _ in range(2)]
+            costs[tenants if what == "tenants" else count] = min(runs)
+        least = min(costs)
+        for size, cost in costs.items():
+            if size != least:
+                yield Row("flat", f"CPU per call with {size:,} {what} / with {least}", cost / costs[least], "x", 1.15)
 
 
-def measure(name: str, port: int, pid: int, token: str, seconds: int) -> dict[str, Any]:
-    load(port, token, 2)
-    before = cpu_seconds(pid)
-    figures = load(port, token, seconds)
-    used = cpu_seconds(pid) - before
+def bodies(folder: Path) -> Iterator[Row]:
+    """How often a body of 1 MiB is held at once while it crosses."""
+    file = stage.targets(folder, 1)
+    path, token = file.read_text().split()
+    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x" * BODY_BYTES}]}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
+    with stage.relay(folder / "relay") as relay, stage.agents(relay, 1), httpx.Client(base_url=relay.url) as client:
+        peaks, times = [], []
+        for _ in range(8):
+            stage.forget_peak(relay.pid)
+            before, begun = stage.memory(relay.pid), time.monotonic()
+            client.post(path, json=call, headers={"Authorization": f"Bearer {token}"}, timeout=30).raise_for_status()
+            times.append(time.monotonic() - begun)
+            peaks.append(stage.memory(relay.pid, "VmHWM") - before)
+    yield Row("bodies", "peak memory of a 1 MiB body", max(0, *peaks) / BODY_BYTES, "copies", 4)
+    yield Row("bodies", "time of a call with a 1 MiB body", statistics.median(times) * 1000, "ms")
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "calls": calls,
+    "open": many,
+    "memory": tls,
+    "flat": flat,
+    "bodies": bodies,
+}
+
+
+def about() -> dict[str, str]:
+    """The machine and the versions."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    flags = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    built = "optimised" if "--enable-optimizations" in flags else "not profile-guided"
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("a2a-relay", "uvicorn", "httptools", "uvloop", "msgspec", "websockets")
+    )
     return {
-        "what": name,
-        "cpu_us_per_call": round(used / figures["requests"] * 1e6, 1),
-        "calls_per_second": round(figures["requests"] / figures["seconds"]),
-        "p50_ms": figures["p50_ms"],
-        "p99_ms": figures["p99_ms"],
-        "errors": int(figures["errors"]),
+        "machine": f"{os.cpu_count()} cores, {cpu}, {platform.system()} {platform.release()}",
+        "python": f"{platform.python_version()} ({built} build)",
+        "packages": packages,
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
     }
 
 
-def run_nginx(folder: Path, token: str, seconds: int) -> dict[str, Any]:
-    port, upstream = free_port(), free_port()
-    with (
-        nginx(folder / "upstream", upstream, upstream, NGINX_ANSWERS),
-        nginx(folder / "proxy", port, upstream, NGINX_PROXIES) as proxy,
-    ):
-        return measure("nginx, bare reverse proxy", port, proxy.pid, token, seconds)
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, port: int, upstream: int, location: str) -> Iterator[subprocess.Popen[str]]:
-    folder.mkdir()
-    conf = folder / "nginx.conf"
-    conf.write_text(NGINX_CONF.format(dir=folder, port=port, upstream=upstream, location=location))
-    binary = shutil.which("nginx") or "/usr/sbin/nginx"
-    with process(binary, "-c", str(conf), "-e", str(folder / "error.log")) as started:
-        wait_for(f"http://127.0.0.1:{port}/")
-        yield started
-
-
-def run_relay(folder: Path, token: str, seconds: int) -> dict[str, Any]:
-    port = free_port()
-    environ = {**os.environ, "RELAY_JWT_SECRET": SECRET}
-    relay = Path(sys.executable).with_name("relay")
-    command = [str(relay), "serve", "--port", str(port), "--data-dir", str(folder), "--access-log", "off"]
-    with process(*command, env=environ, stderr=subprocess.DEVNULL) as served:
-        wait_for(f"http://127.0.0.1:{port}/readyz")
-        agents = [sys.executable, str(HERE / "echo_agents.py"), f"ws://127.0.0.1:{port}/agent", SECRET, str(AGENTS)]
-        with process(*agents, stdout=subprocess.PIPE) as attached:
-            assert attached.stdout is not None
-            assert attached.stdout.readline().strip() == "ready"
-            return measure("a2a-relay", port, served.pid, token, seconds)
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(url).status_code < 500:
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"{url} does not answer")
+def table(facts: dict[str, str], rows: list[Row]) -> str:
+    """The rows as text."""
+    lines = [f"{name:<9} {text}" for name, text in facts.items()]
+    lines += ["", f"{'':<56} {'figure':>12} {'bar':>10}"]
+    for row in rows:
+        bar = "" if row.bar is None else f"<= {row.bar:g}"
+        lines.append(f"{row.what:<56} {row.value:>9.2f} {row.unit:<6} {bar:>7} {row.verdict}".rstrip())
+    return "\n".join(lines)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=int, default=8)
+    arguments.add_argument("--only", default=",".join(PARTS), help="parts to run, with commas between")
     arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--save", type=Path, help="append the run to a file of JSON lines")
     chosen = arguments.parse_args()
-    for tool in ("wrk", "nginx"):
-        if not shutil.which(tool) and not Path(f"/usr/sbin/{tool}").exists():
-            raise SystemExit(f"{tool} is missing: sudo apt-get install wrk nginx-light")
-    token = jwt.encode({"tenant": "bench", "exp": int(time.time()) + 3600}, SECRET, algorithm="HS256")
+    parts = chosen.only.split(",")
+    for name in stage.TOOLS if parts != ["bodies"] else ():
+        stage.program(name)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        rows.append(run_nginx(Path(folder), token, chosen.seconds))
-    with tempfile.TemporaryDirectory() as folder:
-        rows.append(run_relay(Path(folder), token, chosen.seconds))
-    if chosen.json:
-        print(json.dumps({"machine": platform.platform(), "python": platform.python_version(), "rows": rows}, indent=2))
-        return
-    print(f"{AGENTS} agents, {CLIENTS} clients, {os.cpu_count()} cores, Python {platform.python_version()}")
-    for row in rows:
-        print(
-            f"{row['what']:<48} {row['cpu_us_per_call']:>7} us/call {row['calls_per_second']:>7}/s"
-            f"  p50 {row['p50_ms']:>7} ms  p99 {row['p99_ms']:>7} ms  errors {row['errors']}"
-        )
+    for part in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += list(PARTS[part](Path(folder)))
+    facts = about()
+    record = {
+        **facts,
+        "rows": [{**row._asdict(), "value": round(row.value, 3), "verdict": row.verdict} for row in rows],
+    }
+    if chosen.save:
+        with chosen.save.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    print(json.dumps(record, indent=2) if chosen.json else table(facts, rows))
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ async def test_a_frame_that_would_unpack_beyond_the_limit_ends_its_link(tmp_path
     with running_relay(tmp_path, "--link-compression", "deflate", "--lane", lane) as relay:
         async with link_to(relay) as link:
             await attach(link, relay)
+            await link.send(b" " * (64 << 20))
             with pytest.raises(ConnectionClosed) as closed:
-                await link.send(b" " * (64 << 20))
                 await link.recv()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1009

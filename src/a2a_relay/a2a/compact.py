@@ -142,12 +142,12 @@ else:
 
     def _configuration_size(found: _Configuration) -> int:
         size = _CONFIGURATION
-        for cost, raw in (
-            (_OUTPUT_MODES, found.accepted_output_modes),
-            (_HISTORY_LENGTH, found.history_length),
-            (_RETURN_IMMEDIATELY, found.return_immediately),
-            (_BLOCKING, found.blocking),
-        ):
-            if raw:
-                size += cost + len(raw)
+        if found.accepted_output_modes:
+            size += _OUTPUT_MODES + len(found.accepted_output_modes)
+        if found.history_length:
+            size += _HISTORY_LENGTH + len(found.history_length)
+        if found.return_immediately:
+            size += _RETURN_IMMEDIATELY + len(found.return_immediately)
+        if found.blocking:
+            size += _BLOCKING + len(found.blocking)
         return size

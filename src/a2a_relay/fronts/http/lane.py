@@ -35,6 +35,8 @@ class _NoEvent:
         pass
 
 
+COPIED_BELOW_BYTES = 64 * 1024
+"""Smaller pieces are joined and written at once, larger ones are not copied again."""
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -106,7 +108,7 @@ class LaneCycle(RequestHead):
             self._refuse(refused)
             return
         if not self.more_body:
-            self._submit(b"".join(self._parts))
+            self._submit(self._whole_body())
         elif self._expects_continue:
             self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -144,7 +146,12 @@ class LaneCycle(RequestHead):
         """The body is here."""
         self._stop_timer()
         if self._is_started and not self.response_started:
-            self._submit(b"".join(self._parts))
+            self._submit(self._whole_body())
+
+    def _whole_body(self) -> bytes:
+        body = b"".join(self._parts)
+        self._parts.clear()  # a large body should be held once
+        return body
 
     def await_body(self) -> None:
         """The body will come in pieces: each may take its time, and not more."""
@@ -166,12 +173,13 @@ class LaneCycle(RequestHead):
         desk, principal = self._desk, self._principal
         if principal is None:
             return
-        self._parts.clear()
+        size = len(body)
         try:
             call, binding = desk.read(self, self.line.route, principal, self._address, body)
             self._call, self._binding = call, binding
-            desk.bodies.take(principal.tenant, len(body))
-            self._held = len(body)
+            del body
+            desk.bodies.take(principal.tenant, size)
+            self._held = size
             exchange = desk.submit(call, self)
         except Refused as refused:
             self._refuse(refused)
@@ -289,8 +297,11 @@ class LaneCycle(RequestHead):
             self.keep_alive = False
         self.status, self.response_started = answer.status, True
         first = protocol.status_lines.whole(answer.status, answer.media_type, protocol.server_state.default_headers)
-        lines = f"{len(answer.body)}\r\n{self._last_lines(answer.headers)}"
-        protocol.transport.write(b"".join((first, lines.encode("latin-1"), answer.body)))
+        lines = f"{len(answer.body)}\r\n{self._last_lines(answer.headers)}".encode("latin-1")
+        if len(answer.body) < COPIED_BELOW_BYTES:
+            protocol.transport.write(b"".join((first, lines, answer.body)))
+        else:
+            protocol.transport.writelines((first, lines, answer.body))
         self._finish(outcome)
 
     def _stream_head(self, passed: Iterable[tuple[str, str]]) -> None:

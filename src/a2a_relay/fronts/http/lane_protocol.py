@@ -22,6 +22,7 @@ from a2a_relay.fronts.http.lane import LaneCycle
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
 from a2a_relay.fronts.http.protocol import RelayHttpProtocol
 from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
+from a2a_relay.fronts.http.turnstile import Turnstile
 
 _PLAIN_VERBS = frozenset({b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"})
 
@@ -69,6 +70,7 @@ class LaneProtocol(RelayHttpProtocol):
     exposure: Exposure
     status_lines: StatusLines
     known_lines: KnownLines
+    turnstile: Turnstile
     compresses_links = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -292,6 +294,8 @@ class LaneProtocol(RelayHttpProtocol):
             self._idle_timer.cancel()
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
         lines += [b"%b: %b\r\n" % header for header in self.headers]
-        link = LinkProtocol(self.desk.node, self.connections, self.loop, may_compress=self.compresses_links)
+        link = LinkProtocol(
+            self.desk.node, self.connections, self.loop, self.turnstile, may_compress=self.compresses_links
+        )
         self.transport.set_protocol(link)
         link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 from websockets.frames import Frame, Opcode
@@ -19,6 +20,7 @@ from websockets.server import ServerProtocol
 
 from a2a_relay.fronts.http import compression
 from a2a_relay.fronts.http.protocol import PING_SECONDS, SILENCE_SECONDS
+from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.node.agent_link import AgentLink
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.wire.close_codes import CloseCode
@@ -30,9 +32,15 @@ except ImportError:
 
 CLOSE_SECONDS = 5.0
 """How long the other side may take to answer a close frame."""
-_WRITE_HIGH_WATER = 1 << 20
+_COPIED_BELOW_BYTES = 64 * 1024
+"""Smaller pieces are copied, which costs less than not to."""
 _TEXT_FRAME = 0x81
+_MASKED = 0x80
 _LOG = logging.getLogger("a2a_relay.link")
+
+
+def _part(data: bytes | bytearray, start: int, end: int) -> bytes | bytearray | memoryview:
+    return data[start:end] if end - start < _COPIED_BELOW_BYTES else memoryview(data)[start:end]
 
 
 class LinkProtocol(asyncio.Protocol):
@@ -53,13 +61,23 @@ class LinkProtocol(asyncio.Protocol):
         "_node",
         "_timer",
         "_transport",
+        "_turnstile",
+        "_waiting",
         "_ws",
         "peer",
     )
 
     def __init__(
-        self, node: RelayNode, connections: set[Any], loop: asyncio.AbstractEventLoop, *, may_compress: bool = False
+        self,
+        node: RelayNode,
+        connections: set[Any],
+        loop: asyncio.AbstractEventLoop,
+        turnstile: Turnstile,
+        *,
+        may_compress: bool = False,
     ) -> None:
+        self._turnstile = turnstile
+        self._waiting = 0  # frames that wait at the turnstile
         self._node = node
         self._connections = connections
         self._loop = loop
@@ -82,6 +100,15 @@ class LinkProtocol(asyncio.Protocol):
         self.peer = peer
         self._connections.add(self)
         self._last_byte_at = self._loop.time()
+        self._turnstile.enter(partial(self._upgrade, request, base_url))
+        if self._link is None and not transport.is_closing():
+            transport.pause_reading()
+
+    def _upgrade(self, request: bytes, base_url: str) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.resume_reading()
         self._ws.receive_data(request)
         for event in self._ws.events_received():
             if isinstance(event, Request):
@@ -114,7 +141,10 @@ class LinkProtocol(asyncio.Protocol):
             head = b"\x81\x7e" + size.to_bytes(2, "big")
         else:
             head = b"\x81\x7f" + size.to_bytes(8, "big")
-        self._transport.write(head + frame)
+        if size < _COPIED_BELOW_BYTES:
+            self._transport.write(head + frame)
+        else:
+            self._transport.writelines((head, frame))
 
     def close(self, code: CloseCode) -> None:
         """Close after what was sent before."""
@@ -133,37 +163,51 @@ class LinkProtocol(asyncio.Protocol):
             self._buffer += data
             if len(self._buffer) < self._need:
                 return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+            rest = self._take_frames(self._buffer)
+            self._buffer = bytearray(rest)
+            return
         rest = self._take_frames(data)
         if rest:
             self._buffer += rest
 
-    def _take_frames(self, data: bytes) -> bytes:
+    def _take_frames(self, data: bytes | bytearray) -> bytes | bytearray:
         """Take every whole frame; what is left over. `_need` is how long that has to become."""
         at, end = 0, len(data)
         while end - at >= 2:
-            size, head = data[at + 1] & 0x7F, 2
+            second = data[at + 1]
+            size, body = second & 0x7F, at + 2
             if size == 126:
-                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+                size, body = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
             elif size == 127:
-                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
-            is_masked = data[at + 1] & 0x80
-            body = at + head + (4 if is_masked else 0)
-            if body <= end and size > self._max_frame:
-                self._unusual(data[at:])  # the library refuses it by its header
+                size, body = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+            if second >= _MASKED:
+                body += 4
+            after = body + size
+            if size > self._max_frame and body <= end:
+                self._unusual(bytes(data[at:]))  # the library refuses it by its header
                 return b""
-            if body + size > end:
-                self._need = (body if body > end else body + size) - at  # the header first, it may not be whole
+            if after > end:
+                self._need = (body if body > end else after) - at  # the header first, it may not be whole
                 break
-            if data[at] == _TEXT_FRAME and is_masked and self._fragments is None and self._link is not None:
-                self._link.receive(apply_mask(data[body : body + size], data[body - 4 : body]))
+            if data[at] == _TEXT_FRAME and second >= _MASKED and self._fragments is None and self._link is not None:
+                self._receive(self._link, apply_mask(_part(data, body, after), data[body - 4 : body]))
             else:
-                self._unusual(data[at : body + size])
-            at = body + size
+                self._unusual(bytes(data[at:after]))
+            at = after
         else:
             self._need = 2
         return data[at:] if self._ws.state is not State.CLOSED else b""
+
+    def _receive(self, link: AgentLink, frame: bytes) -> None:
+        if link.session is not None and not self._waiting:
+            link.receive(frame)
+        else:  # authentication is dear, and many agents may come at once
+            self._waiting += 1
+            self._turnstile.enter(partial(self._receive_later, link, frame))
+
+    def _receive_later(self, link: AgentLink, frame: bytes) -> None:
+        self._waiting -= 1
+        link.receive(frame)
 
     def _unusual(self, frame: bytes) -> None:
         """A whole frame that is not a plain text frame, or one that must be refused."""
@@ -186,7 +230,7 @@ class LinkProtocol(asyncio.Protocol):
             self._ws.fail(1009, "frame too large")
             self._close_code = 1009
         elif is_last and self._link is not None:
-            self._link.receive(b"".join(parts))
+            self._receive(self._link, b"".join(parts))
 
     def _flush(self) -> None:
         for data in self._ws.data_to_send():
@@ -222,7 +266,7 @@ class LinkProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
-            self._node.link_ended(self._link, self._close_code)
+            self._turnstile.enter(partial(self._node.link_ended, self._link, self._close_code))
 
     def shutdown(self) -> None:
         """uvicorn's last call, after the node has left: whatever is still open is hung up."""

@@ -19,6 +19,7 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol, StatusLines
 from a2a_relay.fronts.http.protocol import HttpLimits, RelayHttpProtocol, RelayWebSocketProtocol
 from a2a_relay.fronts.http.repeats import KnownLines
+from a2a_relay.fronts.http.turnstile import Turnstile
 
 TESTED_UVICORN = ("0.54",)
 
@@ -88,6 +89,7 @@ def server_config(
                 "exposure": lane.exposure,
                 "status_lines": StatusLines(),
                 "known_lines": KnownLines(),
+                "turnstile": Turnstile(),
                 "compresses_links": compresses_links,
             }
         protocols = {

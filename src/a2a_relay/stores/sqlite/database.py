@@ -18,6 +18,8 @@ _BUSY_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _GROUP = 512
 """Most statements in one commit."""
+_GATHER_SECONDS = 0.02
+"""How long a first write waits for others: nobody waits for what is written here, and a commit is dear."""
 
 
 class Statement(NamedTuple):
@@ -87,6 +89,7 @@ class Database:
         if first is None:
             return None
         group = [first]
+        self._closing.wait(_GATHER_SECONDS)
         while len(group) < _GROUP and not self._writes.empty():
             statement = self._writes.get()
             if statement is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
+from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.testing import TEST_SECRET, FakeClock, RecordingObserver, make_node, make_token
 
 UPGRADE = (
@@ -29,11 +31,20 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.written += b"".join(pieces)
+
     def get_write_buffer_size(self) -> int:
         return 0
 
     def close(self) -> None:
         self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def resume_reading(self) -> None:
+        pass
 
     abort = close
 
@@ -69,7 +80,7 @@ def opened() -> tuple[LinkProtocol, Wire, RecordingObserver]:
     """A link whose agent has attached."""
     clock, observer, wire = FakeClock(), RecordingObserver(), Wire()
     node = make_node(clock=clock, observer=observer)
-    link = LinkProtocol(node, set(), cast("asyncio.AbstractEventLoop", Timers()))
+    link = LinkProtocol(node, set(), cast("asyncio.AbstractEventLoop", Timers()), Turnstile(lambda _: None))
     link.begin(cast("asyncio.Transport", wire), UPGRADE, "192.0.2.1:1", "https://relay.example")
     token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": clock.now() + 60})
     link.data_received(frame(json.dumps({"type": "auth", "token": token}).encode()))
@@ -116,6 +127,13 @@ def test_a_small_frame_that_comes_in_two_pieces_waits_for_nothing_else(said: byt
         assert wire.written or observer.refused_frame_reasons
 
 
+def test_a_frame_over_the_limit_is_refused_even_when_it_is_here_already() -> None:
+    link, wire, observer = opened()
+    link.data_received(frame(UNKNOWN + b" " * (4 * 2**20 + 64 * 1024)))
+    assert (1009).to_bytes(2, "big") in wire.written
+    assert observer.refused_frame_reasons == []
+
+
 def test_what_follows_a_frame_over_the_limit_is_not_taken_for_frames() -> None:
     link, wire, observer = opened()
     link.data_received(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"\0\0\0\0")
@@ -126,7 +144,9 @@ def test_what_follows_a_frame_over_the_limit_is_not_taken_for_frames() -> None:
 
 def test_a_large_frame_shrinks_where_both_sides_agreed_to_compress_and_a_small_one_goes_as_it_is() -> None:
     wire = Wire()
-    link = LinkProtocol(make_node(), set(), cast("asyncio.AbstractEventLoop", Timers()), may_compress=True)
+    link = LinkProtocol(
+        make_node(), set(), cast("asyncio.AbstractEventLoop", Timers()), Turnstile(lambda _: None), may_compress=True
+    )
     offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
     link.begin(cast("asyncio.Transport", wire), UPGRADE[:-2] + offer, "192.0.2.1:1", "https://relay.example")
     wire.written.clear()

@@ -1,0 +1,218 @@
+"""What a benchmark starts and stops on loopback: relays, agents, nginx, loads; and what it reads of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from echo_agents import tenant_of, token
+
+HERE = Path(__file__).parent
+SECRET = "benchmark-secret-benchmark-secret-0123"
+CLIENTS = 32
+TICKS = os.sysconf("SC_CLK_TCK")
+TOOLS = {"wrk": "wrk", "nginx": "nginx-light", "openssl": "openssl"}
+"""Programs, and the Debian package of each."""
+
+NGINX_CONF = """
+daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
+  uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+  upstream agent {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+  server {{ listen 127.0.0.1:{port}; keepalive_requests 10000000;
+    location / {{ {location} }} }}
+}}
+"""
+NGINX_ANSWERS = 'default_type application/json; return 200 \'{"jsonrpc":"2.0","id":1,"result":{}}\';'
+NGINX_PROXIES = 'proxy_pass http://agent; proxy_http_version 1.1; proxy_set_header Connection "";'
+
+
+class Server(NamedTuple):
+    """A running server."""
+
+    pid: int
+    port: int
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+
+def program(name: str) -> str:
+    """The path of a program that must be there."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        raise SystemExit(f"{name} is missing: sudo apt-get install {' '.join(TOOLS.values())}")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of its children that live."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    total = 0
+    for process in [str(pid), *children]:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def memory(pid: int, name: str = "VmRSS") -> int:
+    """Bytes of memory of a process: `VmRSS` now, `VmHWM` at most."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def forget_peak(pid: int) -> None:
+    """Let VmHWM begin again from now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+@contextlib.contextmanager
+def running(*argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    started = subprocess.Popen(argv, text=True, **options)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(10)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, verify=False).status_code < 500:
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"{url} does not answer")
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, location: str, upstream: int = 9) -> Iterator[Server]:
+    folder.mkdir()
+    conf, port = folder / "nginx.conf", free_port()
+    conf.write_text(NGINX_CONF.format(dir=folder, port=port, upstream=upstream, location=location))
+    with running(program("nginx"), "-c", str(conf), "-e", str(folder / "error.log")) as started:
+        wait_for(f"http://127.0.0.1:{port}/")
+        yield Server(started.pid, port)
+
+
+@contextlib.contextmanager
+def relay(folder: Path, *flags: str, watch: Path | None = None) -> Iterator[Server]:
+    """A relay as it is served by default, with the access log off."""
+    port, scheme = free_port(), "https" if "--tls-cert" in flags else "http"
+    command = [str(Path(sys.executable).with_name("relay"))]
+    if watch is not None:
+        command = [sys.executable, str(HERE / "watched_relay.py"), str(watch)]
+    command += ["serve", "--port", str(port), "--data-dir", str(folder), "--access-log", "off", *flags]
+    environ = {**os.environ, "RELAY_JWT_SECRET": SECRET}
+    with running(*command, env=environ, stderr=subprocess.DEVNULL) as served:
+        server = Server(served.pid, port, scheme)
+        wait_for(f"{server.url}/readyz")
+        yield server
+
+
+@contextlib.contextmanager
+def agents(
+    server: Server, count: int, tenants: int = 1, http: int = 0, first: int = 0
+) -> Iterator[subprocess.Popen[str]]:
+    """Agents that answer at once, attached."""
+    command = [sys.executable, str(HERE / "echo_agents.py"), "--secret", SECRET, "--agents", str(count)]
+    command += [
+        "--tenants",
+        str(tenants),
+        "--http",
+        str(http),
+        "--first",
+        str(first),
+        "--url",
+        f"ws{server.url.removeprefix('http')}/agent",
+    ]
+    with running(*command, stdout=subprocess.PIPE) as attached:
+        assert attached.stdout is not None
+        if attached.stdout.readline().strip() != "ready":
+            raise SystemExit("the agents could not attach")
+        yield attached
+
+
+def targets(folder: Path, count: int, tenants: int = 1) -> Path:
+    """A file with a line for each agent: the path under which it is called, and a token that may."""
+    tokens = {name: token(SECRET, name) for name in (tenant_of(number, tenants) for number in range(tenants))}
+    file = folder / "targets"
+    names = [tenant_of(number, tenants) for number in range(count)]
+    file.write_text("".join(f"/t/{name}/a2a/agent-{n}/ {tokens[name]}\n" for n, name in enumerate(names)))
+    return file
+
+
+def closed_loop(server: Server, file: Path, seconds: int) -> dict[str, float]:
+    """One run of wrk: latency, throughput, and the server's CPU per call in microseconds."""
+    before = cpu_seconds(server.pid)
+    output = subprocess.run(
+        [
+            *(program("wrk"), "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "call.lua")),
+            *(server.url, "--", str(file)),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    used = cpu_seconds(server.pid) - before
+    line = next(line for line in output.splitlines() if line.startswith("JSON "))
+    figures: dict[str, float] = json.loads(line[5:])
+    if figures["errors"]:
+        raise SystemExit(f"{figures['errors']} calls failed")
+    return figures | {
+        "cpu_us": used / figures["requests"] * 1e6,
+        "per_second": figures["requests"] / figures["seconds"],
+    }
+
+
+def open_loop(url: str, file: Path, rate: float, seconds: float) -> dict[str, float]:
+    """Calls at a steady rate; latency from when each was due."""
+    command = [sys.executable, str(HERE / "open_loop.py"), "--url", url, "--targets", str(file)]
+    command += ["--rate", str(rate), "--seconds", str(seconds)]
+    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if found["errors"]:
+        raise SystemExit(f"{found['errors']} calls failed")
+    return found
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of its own for loopback, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
