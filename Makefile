@@ -3,21 +3,24 @@
 # make test      everything that a change must pass
 # make quick     the fast tests alone
 # make lint      style, types and import rules
+# make bench     what a relayed call costs, beside nginx (needs wrk, nginx, openssl; under four minutes)
 # make clean     remove what was made
 #
 # PYTHON=...     the interpreter to make .venv with (3.11 or newer; the first fitting one otherwise)
 # PYTEST_ARGS=.. further arguments for pytest
+# BENCH_ARGS=..  further arguments for benchmarks/run.py: --json, --only calls, --save FILE
 #
 # All paths are relative, so that a directory with a space in its name is no matter.
 
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 DEMO_PORT ?= 8080
 PYTHON ?=
 export PYTHON
 
-.PHONY: help install demo test quick lint clean
+.PHONY: help install demo test quick lint bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +44,9 @@ lint: install
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

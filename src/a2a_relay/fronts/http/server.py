@@ -14,6 +14,7 @@ import uvicorn
 
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.batching import Outbox
 from a2a_relay.fronts.http.desk import CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol, StatusLines
@@ -90,6 +91,7 @@ def server_config(
                 "status_lines": StatusLines(),
                 "known_lines": KnownLines(),
                 "turnstile": Turnstile(),
+                "outbox": Outbox(),
                 "compresses_links": compresses_links,
             }
         protocols = {

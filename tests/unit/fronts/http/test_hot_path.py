@@ -17,14 +17,15 @@ from typing import Any, cast
 from uvicorn.server import ServerState
 
 from a2a_relay.assembly import create_app
+from a2a_relay.fronts.http.batching import Outbox
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol
 from a2a_relay.fronts.http.protocol import HttpLimits
 from a2a_relay.fronts.http.server import Lane, server_config
 from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, make_token
 
-MAX_INSTRUCTIONS = 2_450
-MAX_CALLS = 82
+MAX_INSTRUCTIONS = 2_650
+MAX_CALLS = 90
 WARM_UP = 300
 """Calls before anything is counted: the interpreter specialises its instructions first."""
 
@@ -98,6 +99,7 @@ class Stage:
     def _connected(self) -> Wire:
         wire = Wire()
         http_class = cast("type[LaneProtocol]", self._config.http_protocol_class)
+        http_class.outbox = Outbox(lambda end_turn: end_turn())
         wire.protocol = http_class(config=self._config, server_state=self._state, app_state={})
         wire.protocol.connection_made(wire)
         return wire
