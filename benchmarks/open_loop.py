@@ -94,7 +94,7 @@ class Load:
         self._counts_from = begun + WARM_UP_SECONDS
         sent, total, chance = 0, int(self._rate * (seconds + WARM_UP_SECONDS)), random.Random(1)
         while sent < total:
-            ready = min(total, int((time.monotonic() - begun) * self._rate))
+            ready = min(total, int((time.monotonic() - begun) * self._rate) + 1)
             while sent < ready and self.free:
                 self.free.popleft().call(chance.choice(self._requests), begun + sent / self._rate)
                 sent += 1

@@ -8,7 +8,7 @@ from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result
 from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.node.wheel import Wheel
+from a2a_relay.node.wheel import Wheel, call_off
 from a2a_relay.ports.clock import Clock
 from a2a_relay.wire.frames import Nack, Response, StreamEnd, StreamEvent
 
@@ -125,7 +125,7 @@ class Exchanges:
     def _close(self, exchange: Exchange) -> None:
         exchange.move(Phase.DONE)
         exchange.session.close(exchange)
-        exchange.deadline.pop(exchange, None)
+        call_off(exchange.deadline, exchange)
         self._in_flight -= 1
         if not self._in_flight and self.on_idle is not None:
             self.on_idle()

@@ -10,7 +10,13 @@ from a2a_relay.ports.clock import Clock
 RESOLUTION_SECONDS = 0.1
 
 Slot = dict[Any, Callable[[Any], None]]
-"""Whose time comes together, each with what to call. Taken out of it, an item is called off."""
+"""Whose time comes together, each with what to call."""
+
+
+def call_off(slot: Slot, item: Any) -> None:
+    """Take an item out of its slot, when it is still there."""
+    if slot.pop(item, None) is not None and not slot:
+        slot.clear()  # an empty dictionary keeps the room of its fullest hour, and a long deadline has many slots
 
 
 class Wheel:
@@ -31,7 +37,7 @@ class Wheel:
         return sum(map(len, self._slots.values()))
 
     def put(self, item: Any, instant: float, callback: Callable[[Any], None]) -> Slot:
-        """Call back with `item` at an instant of monotonic time, unless it is popped from the slot before.
+        """Call back with `item` at an instant of monotonic time, unless it is called off before.
 
         An item has one timer at a time: it is its own key.
         """

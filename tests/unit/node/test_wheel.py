@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2a_relay.node.wheel import RESOLUTION_SECONDS, Wheel
+from a2a_relay.node.wheel import RESOLUTION_SECONDS, Wheel, call_off
 from a2a_relay.testing import FakeClock
 
 
@@ -33,7 +35,8 @@ def test_a_timer_that_is_called_off_never_fires_and_is_not_kept() -> None:
     fired: list[str] = []
     slot = wheel.put("off", clock.monotonic() + 1, fired.append)
     wheel.put("on", clock.monotonic() + 1, fired.append)
-    del slot["off"]
+    call_off(slot, "off")
+    call_off(slot, "off")
     assert len(wheel) == 1
     clock.advance(2)
     assert fired == ["on"]
@@ -61,3 +64,13 @@ def test_a_timer_may_set_another_one_for_at_once() -> None:
     wheel.put("", clock.monotonic(), again)
     clock.advance(1)
     assert fired == [0, 1, 2]
+
+
+def test_a_slot_that_was_full_once_takes_no_room_when_it_is_empty() -> None:
+    wheel = Wheel(FakeClock())
+    slot = wheel.put(0, 600.0, lambda _: None)
+    for number in range(1, 1_000):
+        wheel.put(number, 600.0, lambda _: None)
+    for number in range(1_000):
+        call_off(slot, number)
+    assert sys.getsizeof(slot) == sys.getsizeof({})

@@ -21,7 +21,7 @@ from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
 from a2a_relay.fronts.http.desk import refusal_answer
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead, new_request_id
 from a2a_relay.fronts.http.repeats import RequestLine
-from a2a_relay.node.wheel import Slot
+from a2a_relay.node.wheel import Slot, call_off
 from a2a_relay.ports.observer import CallReport
 
 if TYPE_CHECKING:
@@ -373,5 +373,5 @@ class LaneCycle(RequestHead):
 
     def _stop_timer(self) -> None:
         if self._slot is not None:
-            self._slot.pop(self, None)
+            call_off(self._slot, self)
             self._slot = None
