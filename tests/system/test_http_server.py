@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -69,6 +70,77 @@ async def test_pipelined_requests_are_answered_in_order(relay: Relay) -> None:
     statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"200", b"200", b"200", b"404"]
     assert answer.index(b'"agents_connected"') > answer.index(b'"status"')
+
+
+async def big_answers(relay: Relay) -> None:
+    """An agent whose every answer is 1 MiB."""
+    async with connect(f"ws{relay.url.removeprefix('http')}/agent", proxy=None, max_size=None) as link:
+        auth = {"type": "auth", "token": relay.token(role="agent", agent="zaf"), "protocol": "a2a-relay/1"}
+        await link.send(json.dumps(auth))
+        async for text in link:
+            frame = json.loads(text)
+            if frame["type"] == "a2a.request":
+                number = frame["payload"]["params"]["message"]["messageId"]
+                payload = {"id": frame["payload"]["id"], "result": {"number": number, "text": "x" * 2**20}}
+                await link.send(json.dumps({"type": "a2a.response", "payload": payload}))
+
+
+def pipelined_calls(relay: Relay, count: int) -> bytes:
+    head = f"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {relay.token()}\r\nContent-Length: "
+    bodies = [
+        json.dumps({"jsonrpc": "2.0", "id": n, "method": "SendMessage", "params": {"message": {"messageId": f"{n}"}}})
+        for n in range(count)
+    ]
+    return "".join(f"{head}{len(body)}\r\n\r\n{body}" for body in bodies).encode()
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory of a process")
+@pytest.mark.parametrize("lane", ["fast", "plain"])
+async def test_a_client_that_does_not_read_holds_one_answer_and_gets_the_others_later(
+    tmp_path: Path, lane: str
+) -> None:
+    with running_relay(tmp_path, "--lane", lane) as relay:
+        agent = asyncio.ensure_future(big_answers(relay))
+        await wait_until_attached(relay)
+        host, port = relay.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+        before = resident_bytes(relay.program.process.pid)
+        writer.write(pipelined_calls(relay, 60))
+        await asyncio.sleep(2)
+        assert resident_bytes(relay.program.process.pid) - before < 25 * 2**20
+        for number in range(60):
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            assert json.loads(await reader.readexactly(size))["id"] == number
+        writer.close()
+        agent.cancel()
+
+
+async def test_a_client_that_reads_no_more_is_let_go(tmp_path: Path) -> None:
+    with running_relay(tmp_path, "--body-timeout", "1") as relay:
+        agent = asyncio.ensure_future(big_answers(relay))
+        await wait_until_attached(relay)
+        host, port = relay.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+        writer.write(pipelined_calls(relay, 20))
+        await asyncio.sleep(4)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(20 * 2**20)
+        writer.close()
+        agent.cancel()
+
+
+async def wait_until_attached(relay: Relay) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(100):
+            if (await client.get(f"{relay.url}/health")).json()["agents_connected"]:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError("the agent has not attached")
 
 
 async def test_a_bad_request_behind_a_good_one_does_not_break_the_good_ones_answer(relay: Relay) -> None:

@@ -142,7 +142,8 @@ def random_dialogue(chance: random.Random, token: str) -> Dialogue:
     if chance.random() > 0.2:
         return [[_random_request(chance, token)]]
     lines = [b"Host: 127.0.0.1", b"Authorization: Bearer " + (token.encode() if chance.random() > 0.1 else b"no")]
-    lines += chance.sample([item for item in HEADERS if len(item) < 200 and item[:4] != b"Host"], chance.choice([0, 1]))
+    tame = [item for item in HEADERS if _is_tame(item) and not item.startswith(b"Host")]
+    lines += chance.sample(tame, chance.choice([0, 1]))
     length = chance.choice([b"Content-Length: %d", b"content-length:%d"])
     turns = []
     for _ in range(3):
@@ -167,6 +168,11 @@ def _random_request(chance: random.Random, token: str) -> bytes:
     return b"".join(_one_request(chance, token, is_http=count > 1) for _ in range(count))
 
 
+def _is_tame(header: bytes) -> bool:
+    """Whether a request with this header may have others behind it: what comes after a last one resets its connection."""
+    return len(header) < 200 and header != b"Connection: close"
+
+
 def _one_request(chance: random.Random, token: str, *, is_http: bool) -> bytes:
     target, verb = chance.choice(TARGETS), chance.choice(VERBS)
     if is_http:
@@ -175,7 +181,7 @@ def _one_request(chance: random.Random, token: str, *, is_http: bool) -> bytes:
     lines.append(b"Host: 127.0.0.1")
     if chance.random() > 0.1:
         lines.append(b"Authorization: Bearer " + (token.encode() if chance.random() > 0.1 else b"nonsense"))
-    lines += [item for item in chance.sample(HEADERS, chance.choice([0, 1, 1, 2, 3])) if len(item) < 200 or not is_http]
+    lines += [item for item in chance.sample(HEADERS, chance.choice([0, 1, 1, 2, 3])) if not is_http or _is_tame(item)]
     body = chance.choice(BODIES)
     how = chance.random()
     if how < 0.2 and body:

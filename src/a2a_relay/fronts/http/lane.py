@@ -335,9 +335,10 @@ class LaneCycle(RequestHead):
     def _finish(self, outcome: Outcome | None) -> None:
         self.response_complete = True
         self._let_go(outcome, self.status)
-        if not self.keep_alive:
-            self._protocol.transport.close()
-        self._protocol.on_response_complete()
+        if self.keep_alive:
+            self._protocol.on_response_complete()
+        else:
+            self._protocol.end_connection()
 
     def _let_go(self, outcome: Outcome | None, status: int) -> None:
         """Free what this call held, and report it."""

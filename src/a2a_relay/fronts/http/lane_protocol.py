@@ -84,6 +84,7 @@ class LaneProtocol(RelayHttpProtocol):
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
         self._seen: HeaderBlock | None = None  # the latest headers that were looked at
         self._known: KnownHeaders | None = None
+        self._hold_timer: asyncio.TimerHandle | None = None
         self._missing = 0  # bytes of the body of a request whose head was known
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -91,8 +92,10 @@ class LaneProtocol(RelayHttpProtocol):
         self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._hold_timer):
+            if timer is not None:
+                timer.cancel()
+        self._hold_timer = None
         cycles: list[object] = [self.cycle, self._served, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
         for cycle in cycles:
@@ -252,6 +255,9 @@ class LaneProtocol(RelayHttpProtocol):
     # one timer for all the pauses of a connection, instead of one for each
 
     def on_response_complete(self) -> None:
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._hold(self.transport.get_write_buffer_size())
+            return
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
             return
@@ -279,6 +285,32 @@ class LaneProtocol(RelayHttpProtocol):
             self.transport.close()
         else:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive - idle, self._idle_due)
+
+    # a client that does not read its answers gets no further ones, is not listened to, and is not waited for for ever
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
+            self.on_response_complete()
+        elif not self.pipeline:
+            self.flow.resume_reading()
+
+    def _hold(self, unread: int) -> None:
+        """What comes behind a whole answer waits until the client has read most of it."""
+        self._hold_timer = self.loop.call_later(self.desk.rules.body_timeout_seconds, self._hold_due, unread)
+
+    def _hold_due(self, before: int) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if unread < before:
+            self._hold(unread)
+        else:
+            self.transport.abort()
 
     # agent links
 

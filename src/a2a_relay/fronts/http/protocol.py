@@ -193,6 +193,16 @@ class RelayHttpProtocol(HttpToolsProtocol):
         )
         self._abandon_current()
         self.on_refused(refused, self.client)
+        self.end_connection()
+
+    def end_connection(self) -> None:
+        """The last answer is written: say so, and wait for the client to close (RFC 9112 section 9.6).
+
+        Closing at once would reset the connection when more has arrived, and with it an answer that was not read yet.
+        """
+        self._refused = self._refused or Refused(Reason.CLIENT_GONE)
+        if self.transport.is_closing():
+            return
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._linger()
