@@ -169,7 +169,7 @@ def _random_request(chance: random.Random, token: str) -> bytes:
 
 
 def _is_tame(header: bytes) -> bool:
-    """Whether a request with this header may have others behind it: what comes after a last one resets its connection."""
+    """Whether others may come behind a request with this header: behind a last one they reset the connection."""
     return len(header) < 200 and header != b"Connection: close"
 
 
