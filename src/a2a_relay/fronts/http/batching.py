@@ -57,15 +57,17 @@ class BatchingTransport(asyncio.Transport):
 
     def writelines(self, list_of_data: Iterable[bytes]) -> None:  # type: ignore[override]
         self.flush()
-        self._transport.writelines(list_of_data)
+        if not self.is_closing():
+            self._transport.writelines(list_of_data)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits; nothing when the peer has gone in the meantime (uvloop would raise)."""
         parts = self._parts
         if parts:
             self._parts = []
             self._size = 0
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            if not self.is_closing():
+                self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size() + self._size

@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from a2a_relay.core.target import Surface, read_target
 from a2a_relay.errors import Refused
-from a2a_relay.fronts.http.batching import BatchingTransport, Outbox
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, read_headers
@@ -72,7 +71,6 @@ class LaneProtocol(RelayHttpProtocol):
     status_lines: StatusLines
     known_lines: KnownLines
     turnstile: Turnstile
-    outbox: Outbox
     compresses_links = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +86,7 @@ class LaneProtocol(RelayHttpProtocol):
         self._missing = 0  # bytes of the body of a request whose head was known
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(BatchingTransport(transport, self.outbox))
+        super().connection_made(transport)
         self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:

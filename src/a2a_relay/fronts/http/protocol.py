@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import compression
+from a2a_relay.fronts.http.batching import BatchingTransport, Outbox
 
 LINGER_SECONDS = 10.0
 """How long a client may go on sending what was refused already: closing at once would reset
@@ -51,6 +52,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
     """uvicorn's httptools protocol with limits on the head of a request."""
 
     http_limits = HttpLimits(32 * 1024, 100, 8 * 1024, 10.0)
+    outbox: Outbox
     on_refused: Callable[[Refused, tuple[str, int] | None], None] = staticmethod(lambda _refused, _client: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,8 +65,9 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._dropped_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.flow = _Flow(transport)
+        batching = BatchingTransport(transport, self.outbox)
+        super().connection_made(batching)
+        self.flow = _Flow(batching)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -81,7 +81,11 @@ def server_config(
     """uvicorn's configuration for a relay; plain ASGI protocols when this uvicorn is not one that was tested."""
     protocols: dict[str, Any] = {}
     if uvicorn.__version__.startswith(TESTED_UVICORN):
-        members: dict[str, Any] = {"http_limits": limits, "on_refused": staticmethod(app.report_refusal)}
+        members: dict[str, Any] = {
+            "http_limits": limits,
+            "on_refused": staticmethod(app.report_refusal),
+            "outbox": Outbox(),
+        }
         base = RelayHttpProtocol
         if lane is not None:
             base = LaneProtocol
@@ -91,7 +95,6 @@ def server_config(
                 "status_lines": StatusLines(),
                 "known_lines": KnownLines(),
                 "turnstile": Turnstile(),
-                "outbox": Outbox(),
                 "compresses_links": compresses_links,
             }
         protocols = {

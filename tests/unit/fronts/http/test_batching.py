@@ -39,7 +39,7 @@ class Socket:
         return name or default
 
     def is_closing(self) -> bool:
-        return False
+        return "close" in self.told
 
 
 class Turn:
@@ -99,3 +99,13 @@ def test_what_was_written_leaves_before_the_connection_ends_unless_it_is_aborted
     getattr(turn.first, end)()
     turn.end()
     assert turn.told == told
+
+
+def test_nothing_is_written_to_a_connection_that_has_gone() -> None:
+    turn = Turn()
+    turn.first.write(b"a")
+    turn.second.write(b"x")
+    turn.told.append("close")
+    turn.end()
+    turn.first.writelines((b"b",))
+    assert [socket.told for socket in turn.sockets] == [["close"], [b"x"]]
