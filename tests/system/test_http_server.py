@@ -120,6 +120,49 @@ async def test_a_client_that_does_not_read_holds_one_answer_and_gets_the_others_
         agent.cancel()
 
 
+@pytest.mark.parametrize("lane", ["fast", "plain"])
+async def test_calls_behind_many_refusals_are_answered_in_order_however_slowly_they_are_read(
+    tmp_path: Path, lane: str
+) -> None:
+    refused = b"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    with running_relay(tmp_path, "--lane", lane) as relay:
+        agent = asyncio.ensure_future(big_answers(relay))
+        await wait_until_attached(relay)
+        host, port = relay.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
+        writer.write(refused * 3000 + pipelined_calls(relay, 2) + refused)
+        await asyncio.sleep(1)
+        statuses = []
+        for _ in range(3003):
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            body = json.loads(await reader.readexactly(size))
+            statuses.append((int(head.split()[1]), body["id"]))
+        assert statuses == [(401, None)] * 3000 + [(200, 0), (200, 1), (401, None)]
+        writer.close()
+        agent.cancel()
+
+
+async def test_a_request_behind_a_call_that_is_no_http_costs_neither_the_call_nor_anybody_else(relay: Relay) -> None:
+    async with connect(f"ws{relay.url.removeprefix('http')}/agent", proxy=None) as link:
+        await link.send(json.dumps({"type": "auth", "token": relay.token(role="agent", agent="zaf")}))
+        assert json.loads(await link.recv())["type"] == "auth_ok"
+        host, port = relay.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        broken = b"POST /t/acme/a2a/zaf/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+        writer.write(pipelined_calls(relay, 1) + broken)
+        payload = json.loads(await link.recv())["payload"]
+        result = {"text": "y" * 200_000}
+        await link.send(json.dumps({"type": "a2a.response", "payload": {"id": payload["id"], "result": result}}))
+        answer = await reader.read(-1)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["result"] == result
+        writer.close()
+        await link.send(json.dumps({"type": "ping"}))
+        assert json.loads(await link.recv()) == {"type": "pong"}
+
+
 async def test_a_client_that_reads_no_more_is_let_go(tmp_path: Path) -> None:
     with running_relay(tmp_path, "--body-timeout", "1") as relay:
         agent = asyncio.ensure_future(big_answers(relay))

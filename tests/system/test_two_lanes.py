@@ -20,9 +20,9 @@ from programs import Relay, running_relay
 from websockets.asyncio.client import connect
 
 REQUESTS = int(os.environ.get("LANES_REQUESTS", "1500"))
-BATCH = 150
+BATCH = 150 if REQUESTS < 10_000 else 800
 SEED = int(os.environ.get("LANES_SEED", "20261122"))
-QUIET_SECONDS = 0.25
+QUIET_SECONDS = 0.25 if REQUESTS < 10_000 else 1.5
 """After this long without a byte an answer is taken to be whole."""
 
 BASE = b"/t/acme/a2a/zaf"
@@ -213,7 +213,8 @@ async def answer_of(relay: Relay, dialogue: Dialogue, *, ends_writing: bool) -> 
             with contextlib.suppress(TimeoutError):
                 while data := await asyncio.wait_for(reader.read(1 << 16), wait):
                     received += data
-                    wait = QUIET_SECONDS
+                    if not received.endswith(b" Continue\r\n\r\n"):
+                        wait = QUIET_SECONDS
     except ConnectionError:
         pass
     finally:

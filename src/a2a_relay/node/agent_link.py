@@ -73,6 +73,11 @@ class AgentLink:
         """Bytes waiting to leave for this agent."""
         return self._transport.backlog_bytes
 
+    def has_spoken(self) -> None:
+        """The first frame is here and waits its turn: that wait is not the agent's fault."""
+        if self.session is None:
+            self._timer.cancel()
+
     def receive(self, frame: bytes) -> None:
         """Take one whole frame."""
         if self.is_closed:

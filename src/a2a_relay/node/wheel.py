@@ -41,25 +41,32 @@ class Wheel:
 
         An item has one timer at a time: it is its own key.
         """
+        if not self._is_turning:
+            self._is_turning = True
+            self._next = int(self._clock.monotonic() / RESOLUTION_SECONDS)
+            self._clock.call_later(RESOLUTION_SECONDS, self._turn)
         number = int(instant / RESOLUTION_SECONDS) + 1
+        if number < self._next:  # already past: at the next turn
+            number = self._next
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}
-            if not self._is_turning:
-                self._is_turning = True
-                self._next = int(self._clock.monotonic() / RESOLUTION_SECONDS)
-                self._clock.call_later(RESOLUTION_SECONDS, self._turn)
         slot[item] = callback
         return slot
 
     def _turn(self) -> None:
-        now = int(self._clock.monotonic() / RESOLUTION_SECONDS)
+        try:
+            self._fire(int(self._clock.monotonic() / RESOLUTION_SECONDS))
+        finally:  # one timer that fails takes no other with it
+            self._is_turning = bool(self._slots)
+            if self._is_turning:
+                self._clock.call_later(RESOLUTION_SECONDS, self._turn)
+
+    def _fire(self, now: int) -> None:
         while self._next <= now:
-            slot = self._slots.pop(self._next, None)
-            self._next += 1
+            slot = self._slots.get(self._next)
             while slot:
                 item, callback = slot.popitem()
                 callback(item)
-        self._is_turning = bool(self._slots)
-        if self._is_turning:
-            self._clock.call_later(RESOLUTION_SECONDS, self._turn)
+            self._slots.pop(self._next, None)
+            self._next += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +75,31 @@ def test_a_slot_that_was_full_once_takes_no_room_when_it_is_empty() -> None:
     for number in range(1_000):
         call_off(slot, number)
     assert sys.getsizeof(slot) == sys.getsizeof({})
+
+
+def test_a_timer_for_an_instant_that_is_past_fires_at_the_next_turn() -> None:
+    clock = FakeClock()
+    clock.advance(100)
+    wheel = Wheel(clock)
+    fired: list[str] = []
+    wheel.put("late", clock.monotonic() - 50, fired.append)
+    clock.advance(2 * RESOLUTION_SECONDS)
+    assert fired == ["late"]
+    assert clock.pending == 0
+
+
+def test_a_timer_that_fails_takes_no_other_with_it() -> None:
+    clock = FakeClock()
+    wheel = Wheel(clock)
+    fired: list[str] = []
+
+    def fail(_: str) -> None:
+        raise ValueError
+
+    wheel.put("good", clock.monotonic() + 1, fired.append)
+    wheel.put("bad", clock.monotonic() + 1, fail)
+    with pytest.raises(ValueError):
+        clock.advance(2)
+    clock.advance(2)
+    assert fired == ["good"]
+    assert len(wheel) == 0

@@ -8,10 +8,16 @@ kernel's part of a relayed call. Nothing waits longer than the turn that it was 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 AT_ONCE_BYTES = 64 * 1024
 """A connection with this much to say does not wait for the end of the turn."""
+
+
+UNREAD_SECONDS = 30.0
+"""After this long without a byte read, a closed connection is given up."""
+_LOG = logging.getLogger("a2a_relay.http")
 
 
 class Outbox:
@@ -31,7 +37,11 @@ class Outbox:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            transport.flush()
+            try:
+                transport.flush()
+            except (OSError, RuntimeError) as error:  # one connection never costs another
+                _LOG.warning("a connection could not be written to: %s", error)
+                transport.abort()
 
 
 class BatchingTransport(asyncio.Transport):
@@ -43,10 +53,13 @@ class BatchingTransport(asyncio.Transport):
         self._outbox = outbox
         self._parts: list[bytes] = []
         self._size = 0
+        self._is_ended = False
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
 
     def write(self, data: bytes) -> None:  # type: ignore[override]
+        if self._is_ended:
+            return
         parts = self._parts
         parts.append(data)
         self._size += len(data)
@@ -57,7 +70,7 @@ class BatchingTransport(asyncio.Transport):
 
     def writelines(self, list_of_data: Iterable[bytes]) -> None:  # type: ignore[override]
         self.flush()
-        if not self.is_closing():
+        if not self._is_ended and not self.is_closing():
             self._transport.writelines(list_of_data)
 
     def flush(self) -> None:
@@ -74,10 +87,22 @@ class BatchingTransport(asyncio.Transport):
 
     def close(self) -> None:
         self.flush()
+        self._is_ended = True
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._wait_for_reader(0)
+
+    def _wait_for_reader(self, before: int) -> None:
+        """A closed connection goes when all of it is read; one that nobody reads goes anyway."""
+        unread = self._transport.get_write_buffer_size()
+        if before and unread >= before:
+            self._transport.abort()
+        elif unread:
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._wait_for_reader, unread)
 
     def abort(self) -> None:
         self._parts = []
+        self._is_ended = True
         self._transport.abort()
 
     def can_write_eof(self) -> bool:
@@ -85,6 +110,7 @@ class BatchingTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         self.flush()
+        self._is_ended = True
         self._transport.write_eof()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

@@ -192,7 +192,8 @@ class LaneCycle(RequestHead):
             silence = pace.heartbeat if self.response_started else pace.head_wait
             self._later(silence, LaneCycle._beat if self.response_started else LaneCycle._head_due)
         elif binding.keeps_alive and pace.unary_keepalive:
-            self._slot = desk.node.wheel.put(self, self._started_at + pace.unary_keepalive, LaneCycle._keep_alive)
+            silent_until = exchange.started_at + pace.unary_keepalive
+            self._slot = desk.node.wheel.put(self, silent_until, LaneCycle._keep_alive)
 
     # the sink
 

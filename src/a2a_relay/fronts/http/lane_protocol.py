@@ -14,7 +14,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from a2a_relay.core.target import Surface, read_target
-from a2a_relay.errors import Refused
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, read_headers
@@ -78,7 +78,6 @@ class LaneProtocol(RelayHttpProtocol):
         self.peer = ""
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._served: LaneCycle | None = None  # the latest lane's request whose turn has come
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
         self._seen: HeaderBlock | None = None  # the latest headers that were looked at
         self._known: KnownHeaders | None = None
@@ -94,7 +93,7 @@ class LaneProtocol(RelayHttpProtocol):
             if timer is not None:
                 timer.cancel()
         self._hold_timer = None
-        cycles: list[object] = [self.cycle, self._served, *(cycle for cycle, _ in self.pipeline)]
+        cycles: list[object] = [self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
         for cycle in cycles:
             if isinstance(cycle, LaneCycle):
@@ -110,7 +109,11 @@ class LaneProtocol(RelayHttpProtocol):
             self._parse(data, is_new=is_new)
 
     def _parse(self, data: bytes, *, is_new: bool) -> None:
+        before = self.cycle
         super().data_received(data)
+        if is_new and self.cycle is before is not None and not self._is_in_head and self._refused is None:
+            self._is_at_rest = True  # nothing but blank lines
+            self._idle_since = self.loop.time()
         cycle = self._lane_cycle()
         if cycle is not None:
             if cycle.more_body:
@@ -138,13 +141,14 @@ class LaneProtocol(RelayHttpProtocol):
         line_end = data.find(b"\r\n")
         line = self.known_lines.get(data[:line_end])
         found = known.match(data, line_end) if line is not None else None
-        if line is None or found is None:
+        if line is None or found is None or found[1] > self.desk.node.limits.max_body:
             return data
         self._idle_since = 0.0
         start, size = found
         body = data[start : start + size]
         self._missing = size - len(body)
-        self.cycle = self._served = cycle = LaneCycle(self, line, known.block)  # type: ignore[assignment]
+        cycle = LaneCycle(self, line, known.block)
+        self.cycle = self._running = cycle  # type: ignore[assignment]
         if not self._missing:
             cycle.serve(body)
         else:
@@ -186,8 +190,8 @@ class LaneProtocol(RelayHttpProtocol):
             expects_continue=self.expect_100_continue,
         )
         self.cycle = cast("RequestResponseCycle", cycle)
-        if existing is None or existing.response_complete:
-            self._served = cycle
+        if (existing is None or existing.response_complete) and self._hold_timer is None:
+            self._running = self.cycle
             cycle.start()
         else:
             self.flow.pause_reading()
@@ -229,6 +233,8 @@ class LaneProtocol(RelayHttpProtocol):
         if cycle is None:
             super().on_message_complete()
             return
+        if not cycle.more_body:
+            return  # an upgrade behind it, which was refused
         self._stop_lingering()
         cycle.more_body = False
         if not cycle.response_complete:
@@ -236,12 +242,21 @@ class LaneProtocol(RelayHttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         next_cycle: object = cycle
-        if isinstance(next_cycle, LaneCycle):
-            self._served = next_cycle
+        if self._hold_timer is not None:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+        elif isinstance(next_cycle, LaneCycle):
+            self._running = cycle
             # Not at once: a pipeline of refusals would nest as deep as it is long.
-            self.loop.call_soon(next_cycle.start)
+            self.loop.call_soon(self._start_queued, next_cycle)
         else:
             super()._start_asgi_task(cycle, app)
+
+    @staticmethod
+    def _start_queued(cycle: LaneCycle) -> None:
+        cycle.start()
+        if cycle.more_body:
+            cycle.await_body()
 
     def _abandon_current(self) -> None:
         cycle = self._lane_cycle()
@@ -254,7 +269,8 @@ class LaneProtocol(RelayHttpProtocol):
 
     def on_response_complete(self) -> None:
         if self.flow.write_paused and not self.transport.is_closing():
-            self._hold(self.transport.get_write_buffer_size())
+            if self._hold_timer is None:
+                self._hold(self.transport.get_write_buffer_size())
             return
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
@@ -318,6 +334,10 @@ class LaneProtocol(RelayHttpProtocol):
             base_url = self.exposure.base_url(read_headers(self.headers), self.scheme or "http", self.peer)
         except Refused:
             is_link, base_url = False, ""
+        current = self._current()
+        if current is not None and (self.pipeline or not current.response_complete):
+            self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
+            return
         if not is_link:
             super().handle_websocket_upgrade()
             return

@@ -201,12 +201,19 @@ class LinkProtocol(asyncio.Protocol):
     def _receive(self, link: AgentLink, frame: bytes) -> None:
         if link.session is not None and not self._waiting:
             link.receive(frame)
-        else:  # authentication is dear, and many agents may come at once
-            self._waiting += 1
-            self._turnstile.enter(partial(self._receive_later, link, frame))
+            return
+        self._waiting += 1  # authentication is dear, and many agents may come at once
+        self._turnstile.enter(partial(self._receive_later, link, frame))
+        if self._waiting:
+            link.has_spoken()
+            self._transport.pause_reading()
 
     def _receive_later(self, link: AgentLink, frame: bytes) -> None:
         self._waiting -= 1
+        if self._transport.is_closing():
+            return
+        if not self._waiting:
+            self._transport.resume_reading()
         link.receive(frame)
 
     def _unusual(self, frame: bytes) -> None:

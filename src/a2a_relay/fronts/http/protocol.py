@@ -61,6 +61,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._refused: Refused | None = None
+        self._running: RequestResponseCycle | None = None  # the latest request whose turn has come
         self._linger_timer: asyncio.TimerHandle | None = None
         self._dropped_bytes = 0
 
@@ -94,6 +95,10 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
+        if not self._is_in_head:  # a trailer is no header; what it costs is counted
+            if self._head_bytes > self.http_limits.max_header_bytes:
+                self._refuse(Refused(Reason.HEADERS_TOO_LARGE))
+            return
         limits = self.http_limits
         if self._head_bytes > limits.max_header_bytes or len(self.headers) >= limits.max_headers:
             self._refuse(Refused(Reason.HEADERS_TOO_LARGE))
@@ -184,6 +189,9 @@ class RelayHttpProtocol(HttpToolsProtocol):
             return
         self._refused = refused
         self._stop_head_timer()
+        if self.pipeline:
+            self._end_after_those_before()
+            return
         cycle = self._current()
         if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
             cycle.keep_alive = False
@@ -197,6 +205,20 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._abandon_current()
         self.on_refused(refused, self.client)
         self.end_connection()
+
+    def _end_after_those_before(self) -> None:
+        """A request behind others is not acceptable: they get their answers, it gets none, and nothing follows."""
+        if self.pipeline[0][0].more_body:
+            self.pipeline.popleft()
+            self._abandon_current()
+        last = self.pipeline[0][0] if self.pipeline else self._running
+        if last is not None:
+            self.cycle = last
+            last.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def end_connection(self) -> None:
         """The last answer is written: say so, and wait for the client to close (RFC 9112 section 9.6).

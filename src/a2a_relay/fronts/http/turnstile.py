@@ -27,21 +27,23 @@ class Turnstile:
 
     def enter(self, work: Callable[[], None]) -> None:
         """Do a piece of work now, or as soon as it is its turn."""
+        if not self._is_turning:
+            self._is_turning = True
+            self._call_soon(self._turn)
         if self._waiting or self._spent >= TURN_SECONDS:
             self._waiting.append(work)
         else:
             self._do(work)
-        if not self._is_turning:
-            self._is_turning = True
-            self._call_soon(self._turn)
 
     def _turn(self) -> None:
         self._spent = 0.0
-        while self._waiting and self._spent < TURN_SECONDS:
-            self._do(self._waiting.popleft())
-        self._is_turning = bool(self._waiting)
-        if self._is_turning:
-            self._call_soon(self._turn)
+        try:
+            while self._waiting and self._spent < TURN_SECONDS:
+                self._do(self._waiting.popleft())
+        finally:  # one that fails does not keep the others waiting
+            self._is_turning = bool(self._waiting)
+            if self._is_turning:
+                self._call_soon(self._turn)
 
     def _do(self, work: Callable[[], None]) -> None:
         begun = monotonic()

@@ -33,7 +33,7 @@ class Socket:
         self.told.append("eof")
 
     def get_write_buffer_size(self) -> int:
-        return 5
+        return 0 if "close" in self.told else 5
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return name or default
@@ -109,3 +109,25 @@ def test_nothing_is_written_to_a_connection_that_has_gone() -> None:
     turn.end()
     turn.first.writelines((b"b",))
     assert [socket.told for socket in turn.sockets] == [["close"], [b"x"]]
+
+
+def test_nothing_follows_the_end() -> None:
+    turn = Turn()
+    turn.first.write_eof()
+    turn.first.write(b"a")
+    turn.first.writelines((b"b",))
+    turn.end()
+    assert turn.told == ["eof"]
+
+
+def test_a_connection_that_fails_costs_no_other() -> None:
+    turn = Turn()
+
+    def fail(_: bytes) -> None:
+        raise RuntimeError("gone")
+
+    turn.sockets[0].write = fail  # type: ignore[method-assign]
+    turn.first.write(b"a")
+    turn.second.write(b"x")
+    turn.end()
+    assert [socket.told for socket in turn.sockets] == [["abort"], [b"x"]]

@@ -77,3 +77,18 @@ def test_work_that_fails_does_not_block_the_way(monkeypatch: pytest.MonkeyPatch)
     turns.turn()
     turns.enter(2, 0)
     assert turns.done == [2]
+
+
+def test_one_of_a_crowd_that_fails_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns(monkeypatch)
+    turns.enter(1, TURN_SECONDS)
+
+    def fail() -> None:
+        raise ValueError
+
+    turns.turnstile.enter(fail)
+    turns.enter(2, 0)
+    with pytest.raises(ValueError):
+        turns.turn()
+    turns.turn()
+    assert turns.done == [1, 2]
