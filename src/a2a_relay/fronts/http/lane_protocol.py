@@ -100,15 +100,15 @@ class LaneProtocol(RelayHttpProtocol):
                 cycle.gone()
 
     def data_received(self, data: bytes) -> None:
-        is_new, self._is_at_rest = self._is_at_rest, False
-        if is_new and self._known is not None:
+        if self._is_at_rest and self._known is not None:
             data = self._take_repeat(self._known, data)
         elif self._missing:
             data = self._take_body(data)
         if data:
-            self._parse(data, is_new=is_new)
+            self._parse(data)
 
-    def _parse(self, data: bytes, *, is_new: bool) -> None:
+    def _parse(self, data: bytes) -> None:
+        is_new, self._is_at_rest = self._is_at_rest, False
         before = self.cycle
         super().data_received(data)
         if is_new and self.cycle is before is not None and not self._is_in_head and self._refused is None:
@@ -143,6 +143,7 @@ class LaneProtocol(RelayHttpProtocol):
         found = known.match(data, line_end) if line is not None else None
         if line is None or found is None or found[1] > self.desk.node.limits.max_body:
             return data
+        self._is_at_rest = False
         self._idle_since = 0.0
         start, size = found
         body = data[start : start + size]

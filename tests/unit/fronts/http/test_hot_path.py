@@ -63,6 +63,8 @@ class Wire:
     def resume_reading(self) -> None:
         pass
 
+    pause_reading = resume_reading
+
     def get_write_buffer_size(self) -> int:
         return 0
 
@@ -113,9 +115,9 @@ class Stage:
         self.begin()
         self.end()
 
-    def begin(self) -> None:
-        """A call, until it is with the agent."""
-        self.client.protocol.data_received(self._request)
+    def begin(self, behind: bytes = b"") -> None:
+        """A call, until it is with the agent; `behind` arrives together with it."""
+        self.client.protocol.data_received(self._request + behind)
 
     def end(self) -> None:
         """The agent's answer to it."""
@@ -171,6 +173,19 @@ async def test_nothing_of_a_call_stays_when_it_is_over() -> None:
         stage.call()
     assert gc.collect() == 0  # no call leaves a cycle behind
     assert sys.getallocatedblocks() - before < 200
+
+
+async def test_a_call_waits_for_the_one_before_it_although_a_blank_line_is_between_them() -> None:
+    stage = Stage()
+    stage.call()
+    stage.begin(behind=b"\r\n")
+    first = stage.agent.last
+    stage.begin()
+    assert stage.agent.last is first
+    stage.end()
+    await asyncio.sleep(0)
+    assert FRAME_ID.findall(stage.agent.last) != FRAME_ID.findall(first)
+    stage.end()
 
 
 async def main() -> None:
