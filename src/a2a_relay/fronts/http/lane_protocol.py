@@ -17,7 +17,7 @@ from a2a_relay.core.target import Surface, read_target
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.head import HeaderBlock, read_headers
+from a2a_relay.fronts.http.head import read_headers
 from a2a_relay.fronts.http.lane import LaneCycle
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
 from a2a_relay.fronts.http.protocol import RelayHttpProtocol
@@ -79,7 +79,6 @@ class LaneProtocol(RelayHttpProtocol):
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
-        self._seen: HeaderBlock | None = None  # the latest headers that were looked at
         self._known: KnownHeaders | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
         self._missing = 0  # bytes of the body of a request whose head was known
@@ -109,7 +108,7 @@ class LaneProtocol(RelayHttpProtocol):
 
     def _parse(self, data: bytes) -> None:
         is_new, self._is_at_rest = self._is_at_rest, False
-        before = self.cycle
+        before: object = self.cycle
         super().data_received(data)
         if is_new and self.cycle is before is not None and not self._is_in_head and self._refused is None:
             self._is_at_rest = True  # nothing but blank lines
@@ -118,14 +117,14 @@ class LaneProtocol(RelayHttpProtocol):
         if cycle is not None:
             if cycle.more_body:
                 cycle.await_body()
-            if is_new and cycle.is_admitted and cycle.block is not self._seen:
-                self._learn(cycle, cycle.block, data)
+            if is_new and cycle is not before and cycle.is_admitted:
+                self._learn(cycle, data)
 
     # heads that are known: what the parser would find in them is known too
 
-    def _learn(self, cycle: LaneCycle, block: HeaderBlock, data: bytes) -> None:
+    def _learn(self, cycle: LaneCycle, data: bytes) -> None:
         """Remember the head of a request that `data` begins with, unless something follows behind its body."""
-        self._seen, line = block, cycle.line
+        line, block = cycle.line, cycle.block
         raw = b"%b %b HTTP/1.1" % (line.verb.encode(), line.target)
         end = data.find(b"\r\n\r\n") + 4
         if not data.startswith(raw) or end < 4 or not cycle.keep_alive:
