@@ -44,8 +44,7 @@ class LaneCycle(RequestHead):
     """One request and its answer; the sink of its exchange.
 
     `start` is called when every earlier answer on the connection is written,
-    `feed` and `complete` as the body arrives, in either order; `serve` is all of
-    these for a request that came whole.
+    `feed` and `complete` as the body arrives, in either order.
     """
 
     # uvicorn's names
@@ -108,20 +107,9 @@ class LaneCycle(RequestHead):
             self._refuse(refused)
             return
         if not self.more_body:
-            self._submit(self._whole_body())
+            self._submit()
         elif self._expects_continue:
             self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def serve(self, body: bytes) -> None:
-        """The whole request is here, and it is its turn."""
-        self._is_started = True
-        self.more_body = False
-        try:
-            self._admit()
-        except Refused as refused:
-            self._refuse(refused)
-        else:
-            self._submit(body)
 
     def _admit(self) -> None:
         headers, route, protocol = self._headers, self.line.route, self._protocol
@@ -137,8 +125,10 @@ class LaneCycle(RequestHead):
         """A piece of the body."""
         self.size += len(data)
         self._parts.append(data)
+        if not self._is_started or self.response_started:
+            return
         limit = self._desk.node.limits.max_body
-        if self.size > limit and self._is_started and not self.response_started:
+        if self.size > limit:
             self._parts.clear()
             self._refuse(Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)}))
 
@@ -146,12 +136,7 @@ class LaneCycle(RequestHead):
         """The body is here."""
         self._stop_timer()
         if self._is_started and not self.response_started:
-            self._submit(self._whole_body())
-
-    def _whole_body(self) -> bytes:
-        body = b"".join(self._parts)
-        self._parts.clear()  # a large body should be held once
-        return body
+            self._submit()
 
     def await_body(self) -> None:
         """The body will come in pieces: each may take its time, and not more."""
@@ -168,11 +153,13 @@ class LaneCycle(RequestHead):
         else:
             self._refuse(Refused(Reason.REQUEST_TIMEOUT))
 
-    def _submit(self, body: bytes) -> None:
+    def _submit(self) -> None:
         """Read the call and hand it to the node; the answer may come before this returns."""
         desk, principal = self._desk, self._principal
         if principal is None:
             return
+        body = b"".join(self._parts)
+        self._parts.clear()  # a large body should be held once
         size = len(body)
         try:
             call, binding = desk.read(self, self.line.route, principal, self._address, body)

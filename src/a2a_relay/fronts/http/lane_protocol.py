@@ -146,15 +146,14 @@ class LaneProtocol(RelayHttpProtocol):
         self._idle_since = 0.0
         start, size = found
         body = data[start : start + size]
-        self._missing = size - len(body)
+        self._missing = missing = size - len(body)
         cycle = LaneCycle(self, line, known.block)
         self.cycle = self._running = cycle  # type: ignore[assignment]
-        if not self._missing:
-            cycle.serve(body)
-        else:
-            cycle.start()
-            if body:
-                self.on_body(body)
+        cycle.more_body = missing > 0
+        if body:
+            cycle.feed(body)
+        cycle.start()
+        if missing:
             cycle.await_body()
         return data[start + size :]
 
