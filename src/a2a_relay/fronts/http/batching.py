@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 AT_ONCE_BYTES = 64 * 1024
-"""A connection with this much to say does not wait for the end of the turn."""
-
-
+"""A connection with this much to say does not wait for the end of the turn; what is smaller is copied,
+which costs less than not to."""
 UNREAD_SECONDS = 30.0
 """After this long without a byte read, a closed connection is given up."""
 _LOG = logging.getLogger("a2a_relay.http")
@@ -68,10 +67,23 @@ class BatchingTransport(asyncio.Transport):
         elif len(parts) == 1:
             self._outbox.add(self)
 
-    def writelines(self, list_of_data: Iterable[bytes]) -> None:  # type: ignore[override]
-        self.flush()
-        if not self._is_ended and not self.is_closing():
-            self._transport.writelines(list_of_data)
+    def writelines(self, list_of_data: Collection[bytes]) -> None:  # type: ignore[override]
+        """Write pieces that belong together; they are not copied when they are large."""
+        if self._is_ended:
+            return
+        size = sum(map(len, list_of_data))
+        if size >= AT_ONCE_BYTES:
+            self.flush()
+            if not self.is_closing():
+                self._transport.writelines(list_of_data)
+            return
+        is_first = not self._parts
+        self._parts += list_of_data
+        self._size += size
+        if self._size >= AT_ONCE_BYTES:
+            self.flush()
+        elif is_first:
+            self._outbox.add(self)
 
     def flush(self) -> None:
         """Write what waits; nothing when the peer has gone in the meantime (uvloop would raise)."""

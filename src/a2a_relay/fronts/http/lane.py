@@ -35,8 +35,6 @@ class _NoEvent:
         pass
 
 
-COPIED_BELOW_BYTES = 64 * 1024
-"""Smaller pieces are joined and written at once, larger ones are not copied again."""
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -286,10 +284,7 @@ class LaneCycle(RequestHead):
         self.status, self.response_started = answer.status, True
         first = protocol.status_lines.whole(answer.status, answer.media_type, protocol.server_state.default_headers)
         lines = f"{len(answer.body)}\r\n{self._last_lines(answer.headers)}".encode("latin-1")
-        if len(answer.body) < COPIED_BELOW_BYTES:
-            protocol.transport.write(b"".join((first, lines, answer.body)))
-        else:
-            protocol.transport.writelines((first, lines, answer.body))
+        protocol.transport.writelines((first, lines, answer.body))
         self._finish(outcome)
 
     def _stream_head(self, passed: Iterable[tuple[str, str]]) -> None:

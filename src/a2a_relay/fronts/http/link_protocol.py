@@ -33,7 +33,7 @@ except ImportError:
 CLOSE_SECONDS = 5.0
 """How long the other side may take to answer a close frame."""
 _COPIED_BELOW_BYTES = 64 * 1024
-"""Smaller pieces are copied, which costs less than not to."""
+"""Smaller frames are copied out of what arrived, which costs less than not to."""
 _TEXT_FRAME = 0x81
 _MASKED = 0x80
 _LOG = logging.getLogger("a2a_relay.link")
@@ -141,10 +141,7 @@ class LinkProtocol(asyncio.Protocol):
             head = b"\x81\x7e" + size.to_bytes(2, "big")
         else:
             head = b"\x81\x7f" + size.to_bytes(8, "big")
-        if size < _COPIED_BELOW_BYTES:
-            self._transport.write(head + frame)
-        else:
-            self._transport.writelines((head, frame))
+        self._transport.writelines((head, frame))
 
     def close(self, code: CloseCode) -> None:
         """Close after what was sent before."""

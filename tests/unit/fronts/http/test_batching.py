@@ -90,6 +90,16 @@ def test_a_large_write_does_not_wait_and_does_not_overtake() -> None:
     assert len(turn.told) == 3
 
 
+def test_small_pieces_wait_like_any_other_write() -> None:
+    turn = Turn()
+    turn.first.writelines((b"a", b"b"))
+    turn.first.write(b"c")
+    turn.first.writelines((b"d",))
+    assert turn.told == []
+    turn.end()
+    assert turn.told == [b"abcd"]
+
+
 @pytest.mark.parametrize(
     ("end", "told"), [("close", [b"a", "close"]), ("write_eof", [b"a", "eof"]), ("abort", ["abort"])]
 )
