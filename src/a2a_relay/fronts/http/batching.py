@@ -43,6 +43,32 @@ class Outbox:
                 transport.abort()
 
 
+class ReaderWatch:
+    """Waits until a peer has read what was written; one that reads nothing for so long is given up."""
+
+    def __init__(self, transport: asyncio.WriteTransport, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait(transport.get_write_buffer_size())
+
+    def cancel(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self, unread: int) -> None:
+        if unread:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._due, unread)
+
+    def _due(self, before: int) -> None:
+        unread = self._transport.get_write_buffer_size()
+        if unread < before:
+            self._wait(unread)
+        else:
+            self._transport.abort()
+
+
 class BatchingTransport(asyncio.Transport):
     """A transport whose small writes wait for the end of the turn; everything keeps its order."""
 
@@ -101,16 +127,7 @@ class BatchingTransport(asyncio.Transport):
         self.flush()
         self._is_ended = True
         self._transport.close()
-        if self._transport.get_write_buffer_size():
-            self._wait_for_reader(0)
-
-    def _wait_for_reader(self, before: int) -> None:
-        """A closed connection goes when all of it is read; one that nobody reads goes anyway."""
-        unread = self._transport.get_write_buffer_size()
-        if before and unread >= before:
-            self._transport.abort()
-        elif unread:
-            asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._wait_for_reader, unread)
+        ReaderWatch(self._transport, UNREAD_SECONDS)  # it goes when all of it is read, or when nobody reads
 
     def abort(self) -> None:
         self._parts = []

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from a2a_relay.core.target import Surface, read_target
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.fronts.http.batching import ReaderWatch
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import read_headers
@@ -80,7 +81,7 @@ class LaneProtocol(RelayHttpProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
         self._known: KnownHeaders | None = None
-        self._hold_timer: asyncio.TimerHandle | None = None
+        self._held_by: ReaderWatch | None = None
         self._missing = 0  # bytes of the body of a request whose head was known
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -88,10 +89,10 @@ class LaneProtocol(RelayHttpProtocol):
         self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._idle_timer, self._hold_timer):
+        for timer in (self._idle_timer, self._held_by):
             if timer is not None:
                 timer.cancel()
-        self._hold_timer = None
+        self._held_by = None
         cycles: list[object] = [self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
         for cycle in cycles:
@@ -189,7 +190,7 @@ class LaneProtocol(RelayHttpProtocol):
             expects_continue=self.expect_100_continue,
         )
         self.cycle = cast("RequestResponseCycle", cycle)
-        if (existing is None or existing.response_complete) and self._hold_timer is None:
+        if (existing is None or existing.response_complete) and self._held_by is None:
             self._running = self.cycle
             cycle.start()
         else:
@@ -241,7 +242,7 @@ class LaneProtocol(RelayHttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         next_cycle: object = cycle
-        if self._hold_timer is not None:
+        if self._held_by is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
         elif isinstance(next_cycle, LaneCycle):
@@ -268,8 +269,8 @@ class LaneProtocol(RelayHttpProtocol):
 
     def on_response_complete(self) -> None:
         if self.flow.write_paused and not self.transport.is_closing():
-            if self._hold_timer is None:
-                self._hold(self.transport.get_write_buffer_size())
+            if self._held_by is None:  # what comes behind a whole answer waits until most of it is read
+                self._held_by = ReaderWatch(self.transport, self.desk.rules.body_timeout_seconds)
             return
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
@@ -307,23 +308,12 @@ class LaneProtocol(RelayHttpProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._hold_timer is not None:
-            self._hold_timer.cancel()
-            self._hold_timer = None
+        if self._held_by is not None:
+            self._held_by.cancel()
+            self._held_by = None
             self.on_response_complete()
         elif not self.pipeline:
             self.flow.resume_reading()
-
-    def _hold(self, unread: int) -> None:
-        """What comes behind a whole answer waits until the client has read most of it."""
-        self._hold_timer = self.loop.call_later(self.desk.rules.body_timeout_seconds, self._hold_due, unread)
-
-    def _hold_due(self, before: int) -> None:
-        unread = self.transport.get_write_buffer_size()
-        if unread < before:
-            self._hold(unread)
-        else:
-            self.transport.abort()
 
     # agent links
 
