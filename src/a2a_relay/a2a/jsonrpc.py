@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from a2a_relay.a2a import compact, jsonbytes
 from a2a_relay.a2a.compact import Envelope
-from a2a_relay.a2a.methods import BY_NAME, is_acceptable_name
+from a2a_relay.a2a.methods import is_acceptable_name
 from a2a_relay.a2a.problems import error_info
 from a2a_relay.errors import Reason, Refused
 
 NO_PARAMS = b"{}"
-_VERSION = b'"2.0"'
-_KNOWN_METHODS = {jsonbytes.dump(name): name for name in BY_NAME}
 
 
 class BadRequest(Refused):
@@ -36,11 +34,11 @@ def read(body: bytes) -> Envelope:
         raise _unreadable(error, body) from error
     id = fields.get("id", b"")
     known_id = id if _is_id(id) else b"null"
-    if fields.get("jsonrpc") != _VERSION and jsonbytes.text(fields.get("jsonrpc")) != "2.0":
+    if jsonbytes.text(fields.get("jsonrpc")) != "2.0":
         raise BadRequest(Reason.INVALID_REQUEST, 'jsonrpc must be "2.0"', known_id)
     if not _is_id(id):
         raise BadRequest(Reason.INVALID_REQUEST, "id must be a string or an integer", b"null")
-    method = _KNOWN_METHODS.get(fields.get("method", b"")) or jsonbytes.text(fields.get("method"))
+    method = jsonbytes.text(fields.get("method"))
     if not method:
         raise BadRequest(Reason.INVALID_REQUEST, "method must be a string", id)
     if not is_acceptable_name(method):

@@ -59,8 +59,6 @@ _PUSH = _level(
 _TASK = _level("tenant", "id", "taskId", "name")
 _LIST = _level("tenant", "contextId")
 _CARD = _level("tenant")
-# Names that are nobody's other spelling, nor need a second look
-_PLAIN_NAMES = frozenset({"messageId", "role", "parts", "kind", "metadata", "extensions", "message", "configuration"})
 
 _SENDS = (Operation.SEND, Operation.STREAM)
 _LEVELS = {
@@ -173,8 +171,6 @@ def _strict(level: _Level, data: bytes) -> dict[str, bytes]:
     """The members of `data`, none of which may be another spelling of a field of `level`."""
     fields = _members(data)
     for key in fields:
-        if key in _PLAIN_NAMES:
-            continue
         canonical = level.fields.get(_fold(key))
         if canonical is not None and canonical != key:
             raise Refused(Reason.AMBIGUOUS_FIELD, f"spell the field {canonical!r} that way")

@@ -61,8 +61,7 @@ else:
         except msgspec.MsgspecError:
             return None
         seq = bytes(found.seq)
-        if _EVENT_SIZE + len(found.id) + len(seq) + len(found.result) != len(frame) or not seq.isdigit():
-            return None
-        if len(seq) > 15:
+        size = _EVENT_SIZE + len(found.id) + len(seq) + len(found.result)
+        if size != len(frame) or not seq.isdigit() or len(seq) > 15:
             return None
         return StreamEvent(found.id, int(seq), bytes(found.result))

@@ -8,7 +8,6 @@ from a2a_relay.a2a import jsonrpc, problems, rest, sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import JSON, Answer, Headers, refusal_headers, rest_refusal
-from a2a_relay.wire.frames import NO_HEADERS
 
 EVENT_STREAM = "text/event-stream"
 # Some proxies hold back what has no length unless they are told not to.
@@ -42,7 +41,7 @@ class JsonRpcBinding:
 
     def answer(self, outcome: Outcome) -> Answer:
         if isinstance(outcome, Result):
-            headers = () if outcome.headers is NO_HEADERS else tuple(outcome.headers.items())
+            headers = tuple(outcome.headers.items())
             return tuple.__new__(Answer, (200, jsonrpc.result_response(self.id, outcome.body), JSON, headers))
         if isinstance(outcome, AgentError):
             body = jsonrpc.error_response(self.id, outcome.body)

@@ -318,15 +318,15 @@ class LaneProtocol(RelayHttpProtocol):
     # agent links
 
     def handle_websocket_upgrade(self) -> None:
+        current = self._current()
+        if current is not None and (self.pipeline or not current.response_complete):
+            self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
+            return
         try:
             is_link = read_target("GET", self.url).surface is Surface.AGENT_LINK
             base_url = self.exposure.base_url(read_headers(self.headers), self.scheme or "http", self.peer)
         except Refused:
             is_link, base_url = False, ""
-        current = self._current()
-        if current is not None and (self.pipeline or not current.response_complete):
-            self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
-            return
         if not is_link:
             super().handle_websocket_upgrade()
             return

@@ -52,7 +52,6 @@ class LinkProtocol(asyncio.Protocol):
         "_compresses",
         "_connections",
         "_fragments",
-        "_is_upgraded",
         "_last_byte_at",
         "_link",
         "_loop",

@@ -138,13 +138,9 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._linger_for_rest()
-
-    def _linger_for_rest(self) -> None:
-        """An answer that came before its request was whole: read on, within bounds."""
         cycle = self._current()
         if cycle and cycle.response_complete and cycle.more_body:
-            self._linger()
+            self._linger()  # the answer came before its request was whole
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused(Reason.INVALID_HTTP))
