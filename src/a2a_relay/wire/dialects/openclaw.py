@@ -6,10 +6,10 @@ binding the client used; it knows the slashed method names and logs unknown fram
 
 from __future__ import annotations
 
-from a2a_relay.a2a import jsonbytes, jsonrpc
+from a2a_relay.a2a import jsonrpc
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.wire import codec
-from a2a_relay.wire.dialects.relay_go import RelayGoDialect
+from a2a_relay.wire.dialects.relay_go import REQUEST, RelayGoDialect, method_name
 from a2a_relay.wire.frames import Request
 
 
@@ -22,12 +22,11 @@ class OpenclawDialect(RelayGoDialect):
         return codec.write_flat("auth_error", error=message)
 
     def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
-        method = relay_go_name(request.method)
         client_id = request.client_id if request.client_id != b"null" else b'"%b"' % id.encode()
-        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}' % (
+        return REQUEST % (
             id.encode(),
-            jsonbytes.dump(method),
-            jsonrpc.request(client_id, method, request.params),
+            method_name(request.method),
+            jsonrpc.request(client_id, relay_go_name(request.method), request.params),
             timeout_ms,
         )
 

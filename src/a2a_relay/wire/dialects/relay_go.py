@@ -25,6 +25,9 @@ from a2a_relay.wire.frames import (
     Welcome,
 )
 
+REQUEST = b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}'
+"""The frame of a call, around its id, its method's name, its params and its time in milliseconds."""
+
 
 class RelayGoDialect:
     """The base of all dialects that share relay-go's envelope."""
@@ -59,9 +62,9 @@ class RelayGoDialect:
         return codec.write_flat("error", message=message)
 
     def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
-        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}' % (
+        return REQUEST % (
             id.encode(),
-            _method_name(request.method),
+            method_name(request.method),
             request.params,
             timeout_ms,
         )
@@ -80,7 +83,8 @@ class RelayGoDialect:
 
 
 @lru_cache(1024)
-def _method_name(method: str) -> bytes:
+def method_name(method: str) -> bytes:
+    """The name that relay-go knows a method by, as JSON."""
     return jsonbytes.dump(relay_go_name(method))
 
 
