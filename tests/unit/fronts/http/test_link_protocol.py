@@ -80,7 +80,7 @@ def opened() -> tuple[LinkProtocol, Wire, RecordingObserver]:
     """A link whose agent has attached."""
     clock, observer, wire = FakeClock(), RecordingObserver(), Wire()
     node = make_node(clock=clock, observer=observer)
-    link = LinkProtocol(node, set(), cast("asyncio.AbstractEventLoop", Timers()), Turnstile(lambda _: None))
+    link = LinkProtocol(node, set(), cast("asyncio.AbstractEventLoop", Timers()), Turnstile(lambda turn: turn()))
     link.begin(cast("asyncio.Transport", wire), UPGRADE, "192.0.2.1:1", "https://relay.example")
     token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": clock.now() + 60})
     link.data_received(frame(json.dumps({"type": "auth", "token": token}).encode()))
