@@ -27,6 +27,7 @@ class Surface(StrEnum):
     LIVEZ = "livez"
     READYZ = "readyz"
     AGENT_LINK = "agent_link"
+    RELAY_ELIXIR_LINK = "relay_elixir_link"
     DIRECTORY = "directory"
     TENANT_DIRECTORY = "tenant_directory"
     DIRECTORY_ENTRY = "directory_entry"
@@ -70,16 +71,24 @@ _FIXED = {
 }
 
 
-def read_target(verb: str, target: bytes) -> Route:
+_RELAY_ELIXIR_LINK = Route(Surface.RELAY_ELIXIR_LINK)
+_NEVER_TENANTS = frozenset({"t", ".well-known", "admin", "health", "ws", "metrics", "livez", "readyz", "agent"})
+"""First segments that are the relay's own where tenants stand at the root."""
+
+
+def read_target(verb: str, target: bytes, *, relay_elixir: bool = False) -> Route:
     """Route one request target (path and query as sent). Raises `Refused`.
 
-    HEAD is routed as GET. A path that is known under another verb is refused with
-    METHOD_NOT_ALLOWED, anything unknown with NOT_FOUND.
+    `relay_elixir`: whether that relay's paths are served too. HEAD is routed as GET.
+    A path that is known under another verb is refused with METHOD_NOT_ALLOWED,
+    anything unknown with NOT_FOUND.
     """
     path, _, query = target.partition(b"?")
     segments = _segments(path)
     verb = "GET" if verb == "HEAD" else verb
     route = _FIXED.get(segments)
+    if route is None and relay_elixir:
+        route = _relay_elixir_route(segments)
     if route is None:
         route = _tenant_route(segments, verb)
     elif not segments and verb == "POST":
@@ -144,6 +153,23 @@ def _tenant_route(segments: tuple[str, ...], verb: str) -> Route:
     if kind != "a2a" or not below or not is_legacy_name(below[0]):
         raise Refused(Reason.NOT_FOUND)
     return _agent_route(Address(tenant, below[0]), below[1:], verb)
+
+
+def _relay_elixir_route(segments: tuple[str, ...]) -> Route | None:
+    """Routes of relay-elixir: `/ws/agent`, and `/{tenant}/{agent}` with what stands below; None for any other.
+
+    A POST to its `message/stream` is a JSON-RPC request like one to the base: the method says whether it streams.
+    """
+    if segments == ("ws", "agent"):
+        return _RELAY_ELIXIR_LINK
+    if len(segments) < 2 or segments[0] in _NEVER_TENANTS or not all(map(is_legacy_name, segments[:2])):
+        return None
+    address, below = Address(*segments[:2]), segments[2:]
+    if below in ((), ("message", "stream")):
+        return Route(Surface.RPC, ("POST",), address)
+    if below == (".well-known", "agent.json"):
+        return Route(Surface.CARD, address=address)
+    return None
 
 
 def _agent_route(address: Address, below: tuple[str, ...], verb: str) -> Route:

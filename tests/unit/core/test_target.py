@@ -250,3 +250,57 @@ def test_the_query_is_read_in_order_and_kept_raw() -> None:
 
 def test_segments_are_kept_decoded() -> None:
     assert read_target("GET", f"{BASE}/v1/tasks/a%20b".encode()).segments == ("v1", "tasks", "a b")
+
+
+class TestRelayElixirsPaths:
+    @pytest.mark.parametrize(
+        "verb, target, surface",
+        [
+            ("GET", "/ws/agent", Surface.RELAY_ELIXIR_LINK),
+            ("POST", "/acme/zaf/", Surface.RPC),
+            ("POST", "/acme/zaf", Surface.RPC),
+            ("POST", "/acme/zaf/message/stream", Surface.RPC),
+            ("GET", "/acme/zaf/.well-known/agent.json", Surface.CARD),
+            ("POST", "/a2a/t/", Surface.RPC),
+        ],
+    )
+    def test_are_served_where_they_are_switched_on_and_nowhere_else(
+        self, verb: str, target: str, surface: Surface
+    ) -> None:
+        assert read_target(verb, target.encode(), relay_elixir=True).surface is surface
+        assert reason(verb, target) is Reason.NOT_FOUND
+
+    def test_name_the_agent(self) -> None:
+        for verb, below in (("POST", ""), ("POST", "/message/stream"), ("GET", "/.well-known/agent.json")):
+            assert read_target(verb, f"/acme/zaf{below}".encode(), relay_elixir=True).agent == ZAF
+
+    @pytest.mark.parametrize(
+        "first", ["t", ".well-known", "admin", "health", "ws", "metrics", "livez", "readyz", "agent"]
+    )
+    @pytest.mark.parametrize("below", ["", "/message/stream", "/.well-known/agent.json"])
+    def test_have_no_tenants_by_names_that_are_the_relays_own(self, first: str, below: str) -> None:
+        for verb in ("GET", "POST"):
+            with pytest.raises(Refused) as refused:
+                read_target(verb, f"/{first}/zaf{below}".encode(), relay_elixir=True)
+            assert refused.value.reason is Reason.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        "target",
+        ["/acme", "/acme/zaf/x", "/acme/zaf/message", "/acme/zaf/message/send", "/acme/zaf/message:send", "/a:b/zaf"],
+    )
+    def test_are_no_others(self, target: str) -> None:
+        with pytest.raises(Refused) as refused:
+            read_target("POST", target.encode(), relay_elixir=True)
+        assert refused.value.reason is Reason.NOT_FOUND
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.sampled_from(["", "x", "tasks/t", "message:send", "v1/card"]), st.sampled_from(["GET", "POST", "PUT"]))
+    def test_change_nothing_about_the_relays_own(self, below: str, verb: str) -> None:
+        for target in (f"{BASE}/{below}", f"/{below}", "/", "/health", "/agent", "/t/acme/agents"):
+            found: list[object] = []
+            for switch in (False, True):
+                try:
+                    found.append(read_target(verb, target.encode(), relay_elixir=switch))
+                except Refused as refused:
+                    found.append((refused.reason, refused.metadata))
+            assert found[0] == found[1] or (len(target.strip("/").split("/")) >= 2 and not target.startswith("/t/"))
