@@ -20,12 +20,12 @@ with atheris.instrument_imports(include=["a2a_relay"]):
     from a2a_relay.core.target import read_target
     from a2a_relay.errors import Refused
     from a2a_relay.wire import agent_side
-    from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
+    from a2a_relay.wire.dialects import A2A_V1, NATIVE, OPENCLAW, RELAY_ELIXIR, RELAY_GO
 
 
 def one_input(data: bytes) -> None:
     """Everything that reads bytes of strangers."""
-    for dialect in (NATIVE, RELAY_GO, OPENCLAW):
+    for dialect in (NATIVE, RELAY_GO, OPENCLAW, RELAY_ELIXIR, A2A_V1):
         dialect.read(data)
     agent_side.read(data)
     problems.rpc_error(500, data)

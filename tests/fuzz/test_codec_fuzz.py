@@ -17,7 +17,7 @@ from a2a_relay.a2a.spans import read as read_spans
 from a2a_relay.errors import Refused
 from a2a_relay.testing import TEST_SECRET, FakeClock, MemoryTransport, RecordingSink, make_call, make_node, make_token
 from a2a_relay.wire import agent_side
-from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
+from a2a_relay.wire.dialects import A2A_V1, NATIVE, OPENCLAW, RELAY_ELIXIR, RELAY_GO
 
 bounded = settings(max_examples=100, deadline=None)
 
@@ -83,7 +83,7 @@ frames = st.one_of(spoiled(), st.binary(max_size=40))
 @bounded
 @given(frames)
 def test_every_dialect_reads_or_says_that_it_cannot(frame: bytes) -> None:
-    for dialect in (NATIVE, RELAY_GO, OPENCLAW):
+    for dialect in (NATIVE, RELAY_GO, OPENCLAW, RELAY_ELIXIR, A2A_V1):
         dialect.read(frame)
     agent_side.read(frame)
 

@@ -15,7 +15,7 @@ from a2a_relay.errors import RULINGS, Refused
 from a2a_relay.settings import BY_NAME
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.close_codes import BY_CODE as CLOSE_CODES
-from a2a_relay.wire.dialects import NATIVE
+from a2a_relay.wire.dialects import A2A_V1, NATIVE, RELAY_ELIXIR
 from a2a_relay.wire.frames import Ignored, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,9 +92,9 @@ def example_frames() -> list[bytes]:
     return [block.strip().encode() for block in blocks]
 
 
-@pytest.mark.parametrize("frame", example_frames(), ids=lambda frame: json.loads(frame)["type"])
+@pytest.mark.parametrize("frame", example_frames(), ids=lambda frame: json.loads(frame).get("type"))
 def test_every_example_frame_is_understood_by_the_side_that_receives_it(frame: bytes) -> None:
-    read = [NATIVE.read(frame), agent_side.read(frame)]
+    read = [agent_side.read(frame), *(dialect.read(frame) for dialect in (NATIVE, RELAY_ELIXIR, A2A_V1))]
     assert any(not isinstance(found, Ignored | Unreadable) for found in read)
 
 

@@ -13,7 +13,7 @@ from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
-from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, choose
+from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, Dialect, base, choose
 from a2a_relay.wire.frames import (
     AgentFrame,
     AgentState,
@@ -54,10 +54,14 @@ class LinkTransport(Protocol):
 class AgentLink:
     """One link. `session` is None until the agent has authenticated."""
 
-    def __init__(self, node: RelayNode, transport: LinkTransport, base_url: str) -> None:
+    def __init__(
+        self, node: RelayNode, transport: LinkTransport, base_url: str, dialect: Dialect | None = None
+    ) -> None:
         self._node = node
         self._transport = transport
         self.base_url = base_url
+        self.dialect = dialect
+        """The dialect that the upgrade has settled; None: the first frame does."""
         self.session: Session | None = None
         self.is_closed = False
         self.opened_at = node.clock.monotonic()
@@ -122,32 +126,37 @@ class AgentLink:
     def _authenticate(self, frame: bytes) -> None:
         if len(frame) > self._node.limits.max_first_frame:
             return self._refuse(None, Refused(Reason.TOO_LARGE, "the auth frame is too large"))
-        event = RELAY_GO.read(frame)
+        event = (self.dialect or RELAY_GO).read(frame)
         if isinstance(event, Unreadable):
-            return self._refuse(None, Refused(Reason.INVALID_REQUEST, "auth required"))
+            return self._refuse(None, Refused(Reason.INVALID_REQUEST, base.UNREADABLE_AUTH))
         if not isinstance(event, Auth):
-            return self._refuse(None, Refused(Reason.INVALID_REQUEST, "expected auth message"))
+            return self._refuse(None, Refused(Reason.INVALID_REQUEST, base.NO_AUTH))
+        return self.attach(event)
+
+    def attach(self, auth: Auth) -> None:
+        """Attach the agent, or refuse it and close; without a first frame where the upgrade brought the credential."""
+        if self.is_closed:
+            return
         self._timer.cancel()
         try:
-            self.session = self._node.attach(self, event)
+            self.session = self._node.attach(self, auth)
         except Refused as refused:
-            return self._refuse(event, refused)
+            self._refuse(auth, refused)
         except StoreError as error:
             self._node.observer.notice("store_trouble", message=str(error))
-            return self._refuse(event, Refused(Reason.RELAY_BUSY, "the relay's store has failed"))
-        return None
+            self._refuse(auth, Refused(Reason.RELAY_BUSY, "the relay's store has failed"))
 
     def _refuse(self, auth: Auth | None, refused: Refused) -> None:
         """Say why, in the dialect the agent seems to speak, and close."""
-        dialect = choose(auth) if auth is not None else RELAY_GO
+        dialect = choose(auth, self.dialect) if auth is not None else self.dialect or RELAY_GO
         self.send(dialect.refusal(refused.message))
-        if dialect is not OPENCLAW and auth is None:
+        if self.dialect is None and auth is None:
             self.send(OPENCLAW.refusal(refused.message))
         self._node.observer.link_refused(refused.reason, refused.message, self.peer)
         self.close(_refusal_code(refused))
 
     def _auth_timed_out(self) -> None:
-        self.send(RELAY_GO.refusal("auth timeout"))
+        self.send((self.dialect or RELAY_GO).refusal(base.LATE_AUTH))
         self._node.observer.link_refused(Reason.REQUEST_TIMEOUT, "no auth frame in time", self.peer)
         self.close(close_codes.AUTH_TIMEOUT)
 
@@ -158,7 +167,7 @@ class AgentLink:
             case StreamEvent():
                 self._count(session, self._node.exchanges.event(session, event))
             case StreamEnd():
-                self._count(session, self._node.exchanges.end(session, event))
+                self._count(session, self._node.exchanges.end(session, event) or session.dialect.confirms_cancels)
             case Nack():
                 self._count(session, self._node.exchanges.nack(session, event))
             case Ping():

@@ -41,6 +41,8 @@ class Exchanges:
         _, result, error, http_status, headers = response
         if error is not None:
             self.settle(exchange, AgentError(error))
+        elif result is not None and exchange.call.streams and session.dialect.results_are_events:
+            return self.event(session, StreamEvent(response.id, None, result, headers))
         elif result is not None:
             self.settle(exchange, tuple.__new__(Result, (result, http_status, headers)))
         return True

@@ -38,7 +38,7 @@ from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.observer import Observer
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
-from a2a_relay.wire.dialects import NATIVE, choose
+from a2a_relay.wire.dialects import NATIVE, Dialect, choose
 from a2a_relay.wire.frames import Auth, Welcome
 
 HEARTBEAT_SECONDS = 30
@@ -145,9 +145,12 @@ class RelayNode:
 
     # agents
 
-    def open_link(self, transport: LinkTransport, base_url: str) -> AgentLink:
-        """A new, unauthenticated link. `base_url` is the relay's public URL as this agent is told it."""
-        link = AgentLink(self, transport, base_url)
+    def open_link(self, transport: LinkTransport, base_url: str, dialect: Dialect | None = None) -> AgentLink:
+        """A new, unauthenticated link. `base_url` is the relay's public URL as this agent is told it.
+
+        `dialect` is what the upgrade has settled; None: the first frame does.
+        """
+        link = AgentLink(self, transport, base_url, dialect)
         self._open.add(link)
         if self._is_crowded(transport.peer):
             self.observer.link_refused(Reason.RATE_LIMITED, "too many unauthenticated links", transport.peer)
@@ -172,7 +175,7 @@ class RelayNode:
         principal = self.authenticate(Credential(auth.token))
         address = access.require_attach(principal)
         self.agents.require_acceptable_card(auth.agent_card)
-        session = self._new_session(principal, address, auth)
+        session = self._new_session(principal, address, auth, choose(auth, link.dialect))
         self.agents.register(session, auth.agent_card)
         self._unauthenticated.discard(link)
         replaced = self._hub.attach(session)
@@ -192,8 +195,7 @@ class RelayNode:
         link.send(link.session.dialect.goaway("session limit", 0))
         link.after(self.limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
 
-    def _new_session(self, principal: Principal, address: Address, auth: Auth) -> Session:
-        dialect = choose(auth)
+    def _new_session(self, principal: Principal, address: Address, auth: Auth, dialect: Dialect) -> Session:
         self._sessions += 1
         return Session(
             id=f"{self._epoch}-{self._sessions:x}",

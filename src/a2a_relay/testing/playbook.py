@@ -21,6 +21,7 @@ from typing import Any
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.testing.clock import FakeClock
 from a2a_relay.testing.transport import MemoryTransport
+from a2a_relay.wire.dialects import Dialect
 
 _MORE = "..."
 BASE_URL = "https://relay.example"
@@ -31,7 +32,7 @@ class UnexpectedFrame(AssertionError):
 
 
 class Playbook:
-    """One agent's link to a node. `names` are what `$name` stands for."""
+    """One agent's link to a node. `names` are what `$name` stands for; `dialect` is what the upgrade has settled."""
 
     def __init__(
         self,
@@ -40,13 +41,14 @@ class Playbook:
         *,
         base_url: str = BASE_URL,
         transport: MemoryTransport | None = None,
+        dialect: Dialect | None = None,
         **names: str,
     ) -> None:
         self._node = node
         self._clock = clock
         self._names = names
         self.transport = transport or MemoryTransport()
-        self.link = node.open_link(self.transport, base_url)
+        self.link = node.open_link(self.transport, base_url, dialect)
 
     def play(self, script: str) -> None:
         """Play every line. Raises UnexpectedFrame with the line that did not come true."""

@@ -10,7 +10,7 @@ from a2a_relay.a2a import jsonbytes
 from a2a_relay.errors import Reason
 from a2a_relay.wire.frames import NO_HEADERS
 
-_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
+_ID = re.compile(rb'"(?:request_)?id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
 
 _SERVICE_NAME = re.compile(r"(?:x-)?a2a-[a-z0-9-]{1,60}", re.ASCII)
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")

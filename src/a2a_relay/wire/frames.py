@@ -133,6 +133,14 @@ class Meta(Protocol):
     """What an agent is told beside the body."""
 
     @property
+    def version(self) -> str | None:
+        """The A2A version that the client asked for."""
+
+    @property
+    def service_headers(self) -> Mapping[str, str]:
+        """The client's `a2a-*` headers."""
+
+    @property
     def json(self) -> bytes:
         """As a JSON object."""
 

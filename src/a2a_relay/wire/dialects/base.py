@@ -6,6 +6,11 @@ from typing import Protocol
 
 from a2a_relay.wire.frames import AgentFrame, Request, Welcome
 
+UNREADABLE_AUTH = "auth required"
+NO_AUTH = "expected auth message"
+LATE_AUTH = "auth timeout"
+"""What is wrong with a first frame, in relay-go's words: a dialect may have others."""
+
 
 class Dialect(Protocol):
     """Frames in, events out, and back. Stateless, so that one object serves every link.
@@ -15,12 +20,16 @@ class Dialect(Protocol):
     """
 
     name: str
+    results_are_events: bool
+    """Whether the `result` of a streaming call is one event of it: this dialect ends every stream in so many words."""
+    confirms_cancels: bool
+    """Whether an end may come for a call that the relay has cancelled and forgotten."""
 
     def read(self, frame: bytes) -> AgentFrame: ...
 
-    def welcome(self, welcome: Welcome) -> bytes: ...
+    def welcome(self, welcome: Welcome) -> bytes | None: ...
 
-    def refusal(self, message: str) -> bytes: ...
+    def refusal(self, message: str) -> bytes | None: ...
 
     def request(self, id: str, request: Request, timeout_ms: int) -> bytes: ...
 
@@ -30,4 +39,4 @@ class Dialect(Protocol):
 
     def probe(self, id: str) -> bytes | None: ...
 
-    def pong(self) -> bytes: ...
+    def pong(self) -> bytes | None: ...

@@ -33,6 +33,8 @@ class RelayGoDialect:
     """The base of all dialects that share relay-go's envelope."""
 
     name = "relay-go"
+    results_are_events = False
+    confirms_cancels = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
@@ -46,13 +48,13 @@ class RelayGoDialect:
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         if kind == "a2a.response":
-            return _read_response(codec.payload(fields))
+            return read_response(codec.payload(fields))
         if kind == "ping":
             return Ping()
         if kind == "pong":
             return Pong()
         if kind == "auth":
-            return _read_auth(fields)
+            return read_auth(fields)
         return Ignored(kind[:64])
 
     def welcome(self, welcome: Welcome) -> bytes:
@@ -88,7 +90,7 @@ def method_name(method: str) -> bytes:
     return jsonbytes.dump(relay_go_name(method))
 
 
-def _read_auth(fields: dict[str, bytes]) -> Auth:
+def read_auth(fields: dict[str, bytes]) -> Auth:
     """The auth frame of every dialect. `agent_id` and `tenant` are not read: they count only from the token."""
     dialect = jsonbytes.text(fields.get("protocol")) or jsonbytes.text(fields.get("dialect")) or ""
     card = codec.present(fields, "agent_card")
@@ -102,7 +104,8 @@ def _read_auth(fields: dict[str, bytes]) -> Auth:
     )
 
 
-def _read_response(payload: dict[str, bytes]) -> AgentFrame:
+def read_response(payload: dict[str, bytes]) -> AgentFrame:
+    """The one answer of a call, from the members that hold it."""
     id = codec.required_text(payload, "id")
     error = codec.present(payload, "error")
     if error is not None:
