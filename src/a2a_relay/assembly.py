@@ -95,6 +95,7 @@ def build_app(
         body_timeout_seconds=settings.body_timeout,
         legacy_version=settings.legacy_version,
         root_agent=_root_agent(settings),
+        relay_elixir=settings.relay_elixir_paths == "on",
     )
     information = Information(
         node,

@@ -53,6 +53,10 @@ TARGETS = [
     b"/t/acme/a2a/nobody/",
     b"/t/other/a2a/zaf/",
     b"/t/acme/agents",
+    b"/acme/zaf/",
+    b"/acme/zaf/message/stream",
+    b"/acme/zaf/.well-known/agent.json",
+    b"/admin/zaf/",
     b"/",
     b"//",
     b"/t/%61cme/a2a/zaf/",
@@ -62,6 +66,7 @@ TARGETS = [
     b"/livez",
     b"/" + b"a" * 9000,
 ]
+ELIXIR = ("--relay-elixir-paths", "on")
 VERBS = [b"POST"] * 8 + [b"GET"] * 4 + [b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"BREW"]
 BODIES = [
     b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER"}}}',
@@ -250,8 +255,8 @@ async def test_both_lanes_give_the_same_answers(tmp_path: Path) -> None:
     (tmp_path / "fast").mkdir()
     (tmp_path / "plain").mkdir()
     with (
-        running_relay(tmp_path / "fast", "--lane", "fast") as fast,
-        running_relay(tmp_path / "plain", "--lane", "plain") as plain,
+        running_relay(tmp_path / "fast", "--lane", "fast", *ELIXIR) as fast,
+        running_relay(tmp_path / "plain", "--lane", "plain", *ELIXIR) as plain,
     ):
         async with agent_of(fast), agent_of(plain):
             token = fast.token()

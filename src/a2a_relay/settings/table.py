@@ -131,6 +131,13 @@ class Settings:
         "network",
         choices=("off", "deflate"),
     )
+    relay_elixir_paths: str = _row(
+        Kind.CHOICE,
+        "off",
+        "relay-elixir's paths beside the relay's own: /ws/agent for agents, /{tenant}/{agent}/ for clients",
+        "network",
+        choices=("off", "on"),
+    )
     access_log: str = _row(
         Kind.SAMPLE,
         "auto",

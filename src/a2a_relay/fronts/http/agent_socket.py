@@ -6,9 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from a2a_relay.core.target import Surface
+from a2a_relay.errors import Refused
+from a2a_relay.fronts.http.answer import refusal
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import read_headers
 from a2a_relay.fronts.http.request import Receive, Scope, Send
+from a2a_relay.fronts.http.upgrade import read_upgrade
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
@@ -56,19 +60,30 @@ class AsgiTransport:
             await self._wake.wait()
 
 
-async def serve_agent(scope: Scope, receive: Receive, send: Send, node: RelayNode, exposure: Exposure) -> None:
+async def serve_agent(
+    scope: Scope, receive: Receive, send: Send, surface: Surface, node: RelayNode, exposure: Exposure
+) -> None:
     """Serve one agent from its upgrade to its end."""
     client = scope.get("client")
     peer = f"{client[0]}:{client[1]}" if client else ""
     headers = read_headers(scope["headers"])
     base_url = exposure.base_url(headers, scope.get("scheme", "ws"), peer)
+    upgrade = read_upgrade(surface, headers)
     if (await receive())["type"] != "websocket.connect":
         return
-    await send({"type": "websocket.accept"})
+    try:
+        auth = upgrade.authenticate(node)
+    except Refused as refused:
+        node.observer.link_refused(refused.reason, refused.message, peer)
+        await _refuse_upgrade(scope, send, refused)
+        return
+    await send({"type": "websocket.accept", "subprotocol": upgrade.subprotocol})
     transport = AsgiTransport(send, peer)
-    link = node.open_link(transport, base_url)
+    link = node.open_link(transport, base_url, upgrade.dialect)
     code: int | None = None
     try:
+        if auth is not None:
+            link.attach(auth)
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(transport.write())
             reader = tasks.create_task(_read(receive, link.receive))
@@ -96,6 +111,19 @@ async def _read(receive: Receive, take: Callable[[bytes], None]) -> int | None:
             return message.get("code")
         text = message.get("text")
         take(text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b"")
+
+
+async def _refuse_upgrade(scope: Scope, send: Send, refused: Refused) -> None:
+    """Answer an upgrade with the refusal's status; with 403 under a server that can say nothing else."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        code = close_codes.AUTH_FAILED
+        await send({"type": "websocket.close", "code": code.code, "reason": code.reason})
+        return
+    answer = refusal(refused)
+    headers = [(name.encode(), text.encode()) for name, text in answer.headers]
+    headers += [(b"content-type", answer.media_type.encode()), (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})
 
 
 async def refuse_socket(receive: Receive, send: Send) -> None:

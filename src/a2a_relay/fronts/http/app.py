@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from a2a_relay.core.exchange import AgentError
-from a2a_relay.core.target import Route, Surface, read_target
+from a2a_relay.core.target import Route, read_target
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
 from a2a_relay.fronts.http.answer import refusal
@@ -16,6 +16,7 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
 from a2a_relay.fronts.http.responding import Responder, Sent
+from a2a_relay.fronts.http.upgrade import LINK_SURFACES
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
 
@@ -62,7 +63,7 @@ class RelayApp:
         route: Route | None = None
         method = request.verb
         try:
-            route = read_target(request.verb, request.target)
+            route = read_target(request.verb, request.target, relay_elixir=self.desk.rules.relay_elixir)
             if route.surface in CALL_SURFACES:
                 sent, method = await self._calls.serve(request, route, responder)
             else:
@@ -113,10 +114,10 @@ class RelayApp:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            route = read_target("GET", raw_target(scope))
-            if route.surface is not Surface.AGENT_LINK:
+            route = read_target("GET", raw_target(scope), relay_elixir=self.desk.rules.relay_elixir)
+            if route.surface not in LINK_SURFACES:
                 raise Refused(Reason.NOT_FOUND)
-            await serve_agent(scope, receive, send, self.node, self.exposure)
+            await serve_agent(scope, receive, send, route.surface, self.node, self.exposure)
         except Refused:
             await refuse_socket(receive, send)
 

@@ -48,6 +48,8 @@ class CallRules:
     body_timeout_seconds: float
     legacy_version: str
     root_agent: Address | None = None
+    relay_elixir: bool = False
+    """Whether relay-elixir's paths are served."""
 
 
 class CallDesk:

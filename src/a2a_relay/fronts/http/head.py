@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from a2a_relay.a2a import versions
@@ -126,7 +126,7 @@ def read_headers(headers: RawHeaders) -> dict[str, str]:
     return found
 
 
-def bearer(headers: dict[str, str]) -> str:
+def bearer(headers: Mapping[str, str]) -> str:
     """The credential of a request. Raises UNAUTHENTICATED."""
     text = headers.get("authorization", "")
     scheme, _, rest = text.partition(" ")

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from a2a_relay.core.target import Surface, read_target
+from a2a_relay.core.target import read_target
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.batching import ReaderWatch
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
@@ -24,15 +24,16 @@ from a2a_relay.fronts.http.link_protocol import LinkProtocol
 from a2a_relay.fronts.http.protocol import RelayHttpProtocol
 from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
 from a2a_relay.fronts.http.turnstile import Turnstile
+from a2a_relay.fronts.http.upgrade import LINK_SURFACES, read_upgrade
 
 _PLAIN_VERBS = frozenset({b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"})
 
 
 @lru_cache(maxsize=16384)
-def _call_line(verb: bytes, target: bytes) -> RequestLine | None:
+def _call_line(verb: bytes, target: bytes, *, relay_elixir: bool) -> RequestLine | None:
     """The request line of a relayed call; None for anything that goes the plain way, refusals included."""
     try:
-        route = read_target(verb.decode("ascii"), target)
+        route = read_target(verb.decode("ascii"), target, relay_elixir=relay_elixir)
     except Refused:
         return None
     return RequestLine(verb.decode("ascii"), target, route) if route.surface in CALL_SURFACES else None
@@ -202,7 +203,7 @@ class LaneProtocol(RelayHttpProtocol):
         verb: bytes = self.parser.get_method()
         if verb in _PLAIN_VERBS or self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
             return None
-        return _call_line(verb, self.url)
+        return _call_line(verb, self.url, relay_elixir=self.desk.rules.relay_elixir)
 
     # a lane's request begins without the scope that the plain way needs
 
@@ -323,11 +324,13 @@ class LaneProtocol(RelayHttpProtocol):
             self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
             return
         try:
-            is_link = read_target("GET", self.url).surface is Surface.AGENT_LINK
-            base_url = self.exposure.base_url(read_headers(self.headers), self.scheme or "http", self.peer)
+            surface = read_target("GET", self.url, relay_elixir=self.desk.rules.relay_elixir).surface
+            headers = read_headers(self.headers)
+            base_url = self.exposure.base_url(headers, self.scheme or "http", self.peer)
+            upgrade = read_upgrade(surface, headers) if surface in LINK_SURFACES else None
         except Refused:
-            is_link, base_url = False, ""
-        if not is_link:
+            upgrade, base_url = None, ""
+        if upgrade is None:
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
@@ -336,7 +339,12 @@ class LaneProtocol(RelayHttpProtocol):
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
         lines += [b"%b: %b\r\n" % header for header in self.headers]
         link = LinkProtocol(
-            self.desk.node, self.connections, self.loop, self.turnstile, may_compress=self.compresses_links
+            self.desk.node,
+            self.connections,
+            self.loop,
+            self.turnstile,
+            may_compress=self.compresses_links,
+            upgrade=upgrade,
         )
         self.transport.set_protocol(link)
         link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)

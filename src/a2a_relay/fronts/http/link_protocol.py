@@ -11,19 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
+from a2a_relay.errors import Refused
 from a2a_relay.fronts.http import compression
+from a2a_relay.fronts.http.answer import refusal
 from a2a_relay.fronts.http.protocol import PING_SECONDS, SILENCE_SECONDS
 from a2a_relay.fronts.http.turnstile import Turnstile
+from a2a_relay.fronts.http.upgrade import Upgrade
 from a2a_relay.node.agent_link import AgentLink
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.wire.close_codes import CloseCode
+from a2a_relay.wire.frames import Auth
 
 try:
     from websockets.speedups import apply_mask
@@ -43,10 +50,14 @@ def _part(data: bytes | bytearray, start: int, end: int) -> bytes | bytearray | 
     return data[start:end] if end - start < _COPIED_BELOW_BYTES else memoryview(data)[start:end]
 
 
+_PLAIN = Upgrade()
+
+
 class LinkProtocol(asyncio.Protocol):
     """One agent's socket, from its upgrade to its end; the transport of its `AgentLink`."""
 
     __slots__ = (
+        "_asked",
         "_buffer",
         "_close_code",
         "_compresses",
@@ -74,6 +85,7 @@ class LinkProtocol(asyncio.Protocol):
         turnstile: Turnstile,
         *,
         may_compress: bool = False,
+        upgrade: Upgrade = _PLAIN,
     ) -> None:
         self._turnstile = turnstile
         self._waiting = 0  # frames that wait at the turnstile
@@ -81,8 +93,12 @@ class LinkProtocol(asyncio.Protocol):
         self._connections = connections
         self._loop = loop
         self._max_frame = node.limits.max_frame
+        self._asked = upgrade
         self._ws = ServerProtocol(
-            extensions=compression.offers(is_on=may_compress), max_size=self._max_frame, logger=_LOG
+            extensions=compression.offers(is_on=may_compress),
+            subprotocols=[Subprotocol(upgrade.subprotocol)] if upgrade.subprotocol is not None else None,
+            max_size=self._max_frame,
+            logger=_LOG,
         )
         self._compresses = False
         self._buffer = bytearray()
@@ -109,16 +125,26 @@ class LinkProtocol(asyncio.Protocol):
             return
         transport.resume_reading()
         self._ws.receive_data(request)
+        auth: Auth | None = None
         for event in self._ws.events_received():
             if isinstance(event, Request):
-                self._ws.send_response(self._ws.accept(event))
+                response = self._ws.accept(event)
+                if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                    try:
+                        auth = self._asked.authenticate(self._node)
+                    except Refused as refused:
+                        self._node.observer.link_refused(refused.reason, refused.message, self.peer)
+                        response = _refusal(refused)
+                self._ws.send_response(response)
         self._flush()
         if self._ws.state is not State.OPEN:
             transport.close()
             return
         self._compresses = bool(self._ws.extensions)
-        self._link = self._node.open_link(self, base_url)
+        self._link = self._node.open_link(self, base_url, self._asked.dialect)
         self._timer = self._loop.call_later(PING_SECONDS, self._ping)
+        if auth is not None:
+            self._link.attach(auth)
 
     # the transport of the link
 
@@ -274,3 +300,12 @@ class LinkProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn's last call, after the node has left: whatever is still open is hung up."""
         self._transport.close()
+
+
+def _refusal(refused: Refused) -> Response:
+    """The answer to an upgrade whose credential may not attach."""
+    answer = refusal(refused)
+    headers = Headers(answer.headers)
+    headers["Content-Type"], headers["Content-Length"] = answer.media_type, str(len(answer.body))
+    headers["Connection"] = "close"
+    return Response(answer.status, HTTPStatus(answer.status).phrase, headers, answer.body)

@@ -124,7 +124,9 @@ def _response(sent: list[dict[str, Any]]) -> Response:
 def make_front() -> Callable[..., Front]:
     """A front of its own making: `pace` is seconds between signs of life, the rest are limits."""
 
-    def make(*, public_url: str = "", visibility: str = "public", pace: float = IMPATIENT, **limits: Any) -> Front:
+    def make(
+        *, public_url: str = "", visibility: str = "public", pace: float = IMPATIENT, elixir: str = "off", **limits: Any
+    ) -> Front:
         clock, observer = FakeClock(), RecordingObserver()
         settings = Settings(
             public_url=public_url,
@@ -132,6 +134,7 @@ def make_front() -> Callable[..., Front]:
             stream_head_wait=pace,
             sse_heartbeat=pace,
             unary_keepalive=pace,
+            relay_elixir_paths=elixir,
         )
 
         async def nothing() -> None:

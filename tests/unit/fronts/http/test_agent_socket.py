@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
+
+from a2a_relay.errors import Reason
 
 
 class Socket:
     """An agent's side of one ASGI WebSocket."""
 
-    def __init__(self, front: Any, path: bytes = b"/agent", host: bytes = b"relay.example") -> None:
+    def __init__(
+        self,
+        front: Any,
+        path: bytes = b"/agent",
+        host: bytes = b"relay.example",
+        *,
+        can_answer: bool = True,
+        **headers: str,
+    ) -> None:
         self._in: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._out: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.say({"type": "websocket.connect"})
@@ -19,7 +32,11 @@ class Socket:
             "scheme": "ws",
             "raw_path": path,
             "query_string": b"",
-            "headers": [(b"host", host)],
+            "headers": [
+                (b"host", host),
+                *((name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()),
+            ],
+            "extensions": {"websocket.http.response": {}} if can_answer else {},
             "client": ("192.0.2.9", 5000),
         }
         self.task = asyncio.ensure_future(front.app(scope, self._in.get, self._send))
@@ -101,3 +118,86 @@ async def test_a_relay_that_leaves_closes_its_sockets_after_their_last_words(fro
     assert (await socket.next())["code"] == 1001
     await socket.end()
     await asyncio.wait_for(leaving, 10)
+
+
+class TestTheSubprotocolA2aV1:
+    ASKED = "soap, a2a.v1"
+
+    async def test_attaches_the_agent_with_the_upgrades_own_credential(self, front: Any) -> None:
+        bearer = f"Bearer {front.token('agent', agent='zaf')}"
+        socket = Socket(front, sec_websocket_protocol=self.ASKED, authorization=bearer)
+        assert await socket.next() == {"type": "websocket.accept", "subprotocol": "a2a.v1"}
+        asking = asyncio.ensure_future(front.ask("GET", "/t/acme/a2a/zaf/tasks/t", token=front.token()))
+        request = json.loads((await socket.next())["text"])
+        assert (request["method"], request["serviceParams"]) == ("GetTask", {"a2a-version": "1.0"})
+        socket.text(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"n": 1}}))
+        assert (await asking).json == {"n": 1}
+        await socket.end()
+
+    @pytest.mark.parametrize(
+        "role, credential, status",
+        [("", "", 401), ("", "Bearer bad", 401), ("client", "", 403)],
+    )
+    async def test_refuses_the_upgrade_of_a_bad_credential(
+        self, front: Any, role: str, credential: str, status: int
+    ) -> None:
+        text = credential or (f"Bearer {front.token(role)}" if role else "")
+        socket = Socket(front, sec_websocket_protocol=self.ASKED, **({"authorization": text} if text else {}))
+        start, body = await socket.next(), await socket.next()
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+        assert (b"www-authenticate" in dict(start["headers"])) is (status == 401)
+        assert json.loads(body["body"])["reason"] == front.observer.refused_links[0][0]
+        await asyncio.wait_for(socket.task, 10)
+
+    async def test_closes_before_accepting_where_the_server_can_say_nothing_else(self, front: Any) -> None:
+        socket = Socket(front, sec_websocket_protocol=self.ASKED, authorization="Bearer bad", can_answer=False)
+        assert (await socket.next())["type"] == "websocket.close"
+        await asyncio.wait_for(socket.task, 10)
+        assert front.observer.refused_links[0][0] is Reason.UNAUTHENTICATED
+
+    async def test_is_not_given_to_whoever_asks_for_another(self, front: Any) -> None:
+        socket = Socket(front, sec_websocket_protocol="a2a.v2, graphql-ws")
+        assert await socket.next() == {"type": "websocket.accept", "subprotocol": None}
+        socket.text(json.dumps({"type": "auth", "token": front.token("agent", agent="zaf")}))
+        assert json.loads((await socket.next())["text"])["type"] == "auth_ok"
+        await socket.end()
+
+
+class TestRelayElixirsPath:
+    async def test_has_no_socket_unless_it_is_switched_on(self, front: Any) -> None:
+        assert (await Socket(front, b"/ws/agent").next())["type"] == "websocket.close"
+
+    async def test_speaks_relay_elixirs_dialect_whatever_subprotocol_is_asked_for(
+        self, make_front: Callable[..., Any]
+    ) -> None:
+        front = make_front(elixir="on")
+        socket = Socket(front, b"/ws/agent", sec_websocket_protocol="a2a.v1")
+        assert (await socket.next())["subprotocol"] is None
+        socket.text(
+            json.dumps({"type": "auth", "token": front.token("agent", agent="zaf"), "agent_card": {"name": "Z"}})
+        )
+        assert json.loads((await socket.next())["text"]) == {"type": "auth_success"}
+        card = await front.ask("GET", "/acme/zaf/.well-known/agent.json")
+        assert (card.status, card.json["name"]) == (200, "Z")
+        call = {"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": {"message": {"messageId": "m"}}}
+        asking = asyncio.ensure_future(front.ask("POST", "/acme/zaf/", json.dumps(call).encode(), token=front.token()))
+        request = json.loads((await socket.next())["text"])
+        socket.text(json.dumps({"id": request["id"], "result": {"n": 1}}))
+        assert (await asking).json == {"jsonrpc": "2.0", "id": 7, "result": {"n": 1}}
+        await socket.end()
+
+    async def test_refuses_in_relay_elixirs_words(self, make_front: Callable[..., Any]) -> None:
+        socket = Socket(make_front(elixir="on"), b"/ws/agent")
+        await socket.next()
+        socket.text('{"type":"auth","token":"bad"}')
+        assert json.loads((await socket.next())["text"]) == {
+            "error": "authentication failed",
+            "reason": "invalid token",
+        }
+        assert (await socket.next())["code"] == 4001
+        await socket.end()
+
+    async def test_for_clients_is_not_found_unless_it_is_switched_on(self, front: Any) -> None:
+        front.agent()
+        assert (await front.ask("GET", "/acme/zaf/.well-known/agent.json")).status == 404
+        assert (await front.ask("POST", "/acme/zaf/", b"{}", token=front.token())).status == 404

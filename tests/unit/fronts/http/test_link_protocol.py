@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from a2a_relay.core.target import Surface
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
 from a2a_relay.fronts.http.turnstile import Turnstile
+from a2a_relay.fronts.http.upgrade import Upgrade, read_upgrade
 from a2a_relay.testing import TEST_SECRET, FakeClock, RecordingObserver, make_node, make_token
+from a2a_relay.wire.dialects import A2A_V1, RELAY_ELIXIR
 
 UPGRADE = (
     b"GET /agent HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -154,3 +157,57 @@ def test_a_large_frame_shrinks_where_both_sides_agreed_to_compress_and_a_small_o
     assert wire.written == b"\x81\x02{}"
     link.send(b'{"a":"' + b"x" * 50_000 + b'"}')
     assert len(wire.written) < 1_000
+
+
+@pytest.mark.parametrize(
+    "surface, offered, upgrade",
+    [
+        (Surface.AGENT_LINK, None, Upgrade()),
+        (Surface.AGENT_LINK, "graphql-ws,a2a.v10", Upgrade()),
+        (Surface.AGENT_LINK, "graphql-ws , a2a.v1", Upgrade(A2A_V1, "a2a.v1")),
+        (Surface.RELAY_ELIXIR_LINK, None, Upgrade(RELAY_ELIXIR)),
+        (Surface.RELAY_ELIXIR_LINK, "a2a.v1", Upgrade(RELAY_ELIXIR)),
+    ],
+)
+def test_a_dialect_is_settled_by_the_path_and_then_by_the_subprotocol(
+    surface: Surface, offered: str | None, upgrade: Upgrade
+) -> None:
+    headers = {} if offered is None else {"sec-websocket-protocol": offered}
+    assert read_upgrade(surface, headers)[:2] == upgrade[:2]
+
+
+def asked(token: str) -> tuple[LinkProtocol, Wire, RecordingObserver]:
+    """A link whose upgrade asks for `a2a.v1` with this credential."""
+    observer, wire = RecordingObserver(), Wire()
+    headers = {"sec-websocket-protocol": "a2a.v1", "authorization": f"Bearer {token}"}
+    link = LinkProtocol(
+        make_node(observer=observer),
+        set(),
+        cast("asyncio.AbstractEventLoop", Timers()),
+        Turnstile(lambda turn: turn()),
+        upgrade=read_upgrade(Surface.AGENT_LINK, headers),
+    )
+    request = UPGRADE[:-2] + b"Sec-WebSocket-Protocol: a2a.v1\r\n\r\n"
+    link.begin(cast("asyncio.Transport", wire), request, "192.0.2.1:1", "https://relay.example")
+    return link, wire, observer
+
+
+def test_an_upgrade_that_brings_a_good_credential_is_the_whole_handshake() -> None:
+    claims = {"tenant": "acme", "agent_id": "zaf", "exp": FakeClock().now() + 60}
+    link, wire, observer = asked(make_token(TEST_SECRET, claims))
+    assert wire.written.startswith(b"HTTP/1.1 101 ")
+    assert b"Sec-WebSocket-Protocol: a2a.v1\r\n" in wire.written
+    assert wire.written.endswith(b"\r\n\r\n")
+    assert len(observer.attached) == 1
+    link.data_received(frame(b'{"jsonrpc":"2.0","id":"x","result":{}}'))
+    assert observer.refused_frame_reasons == ["unknown_id"]
+
+
+def test_an_upgrade_that_brings_a_bad_credential_is_refused_with_401() -> None:
+    _, wire, observer = asked("bad")
+    head, _, body = bytes(wire.written).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"www-authenticate: Bearer" in head
+    assert json.loads(body)["reason"] == "UNAUTHENTICATED"
+    assert wire.is_closed
+    assert (observer.attached, len(observer.refused_links)) == ([], 1)
