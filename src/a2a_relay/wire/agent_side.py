@@ -6,8 +6,24 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.wire import codec
-from a2a_relay.wire.frames import NATIVE_PROTOCOL, NO_HEADERS, Ignored, Ping, Pong, Probe, Rest, Unreadable
+from a2a_relay.wire import chunks, codec
+from a2a_relay.wire.flow import Window
+from a2a_relay.wire.frames import (
+    CHUNKS,
+    NATIVE_PROTOCOL,
+    NO_HEADERS,
+    RESUME,
+    Chunk,
+    ChunkTaken,
+    Ignored,
+    Ping,
+    Pong,
+    Probe,
+    Rest,
+    Resume,
+    Resumed,
+    Unreadable,
+)
 
 
 class AuthOk(NamedTuple):
@@ -20,6 +36,11 @@ class AuthOk(NamedTuple):
     heartbeat_seconds: int
     max_frame: int
     public_urls: dict[str, str]
+    features: frozenset[str] = frozenset()
+    resume_seconds: int = 0
+    """For how long the relay waits for this agent after the link was cut; 0 where it does not."""
+    streams: tuple[Resumed, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 class AuthRefused(NamedTuple):
@@ -38,6 +59,15 @@ class IncomingRequest(NamedTuple):
     stream: bool
     meta: dict[str, Any]
     rest: Rest | None
+    window: Window | None = None
+    """Of a stream: how far it may be ahead of its reader."""
+
+
+class Credit(NamedTuple):
+    """The relay has taken over a stream's events up to `through`."""
+
+    id: str
+    through: int
 
 
 class Cancel(NamedTuple):
@@ -54,7 +84,21 @@ class Goaway(NamedTuple):
     reconnect_after_ms: int | None
 
 
-RelayFrame = AuthOk | AuthRefused | IncomingRequest | Cancel | Goaway | Ping | Pong | Probe | Ignored | Unreadable
+RelayFrame = (
+    AuthOk
+    | AuthRefused
+    | IncomingRequest
+    | Credit
+    | Cancel
+    | Chunk
+    | ChunkTaken
+    | Goaway
+    | Ping
+    | Pong
+    | Probe
+    | Ignored
+    | Unreadable
+)
 
 _DEFAULT_MAX_FRAME = 1 << 20
 _DEFAULT_HEARTBEAT_SECONDS = 30
@@ -62,6 +106,8 @@ _DEFAULT_HEARTBEAT_SECONDS = 30
 
 def read(frame: bytes) -> RelayFrame:
     """One frame of the relay. Never raises: what cannot be read is `Unreadable`."""
+    if frame.startswith(chunks.HEAD):
+        return _read_chunk(frame)
     try:
         codec.check(frame)
         kind, fields = codec.read(frame)
@@ -70,10 +116,20 @@ def read(frame: bytes) -> RelayFrame:
         return Unreadable(error.reason, codec.find_ids(frame))
 
 
+def _read_chunk(message: bytes) -> RelayFrame:
+    try:
+        return chunks.read(message)
+    except jsonbytes.Malformed as error:
+        return Unreadable(error.reason, codec.find_ids(chunks.head(message)))
+
+
 def _read(kind: str, fields: dict[str, bytes]) -> RelayFrame:
     match kind:
         case "a2a.request":
             return _read_request(codec.payload(fields))
+        case "a2a.credit":
+            payload = codec.payload(fields)
+            return Credit(codec.required_text(payload, "id"), codec.integer(payload, "through") or 0)
         case "a2a.cancel":
             payload = codec.payload(fields)
             return Cancel(codec.required_text(payload, "id"), jsonbytes.text(payload.get("reason")) or "")
@@ -104,6 +160,21 @@ def _read_welcome(fields: dict[str, bytes]) -> AuthOk:
         heartbeat_seconds=codec.integer(fields, "heartbeat_seconds") or _DEFAULT_HEARTBEAT_SECONDS,
         max_frame=codec.integer(fields, "max_frame") or _DEFAULT_MAX_FRAME,
         public_urls={str(name): str(url) for name, url in urls.items()} if isinstance(urls, dict) else {},
+        features=frozenset(codec.texts(fields, "features")),
+        resume_seconds=codec.integer(fields, "resume_seconds") or 0,
+        streams=_read_resumed(codec.present(fields, "streams")),
+        calls=codec.texts(fields, "calls"),
+    )
+
+
+def _read_resumed(data: bytes | None) -> tuple[Resumed, ...]:
+    found = jsonbytes.value(data) if data is not None else None
+    if not isinstance(found, list):
+        return ()
+    return tuple(
+        Resumed(item["id"], item["through"] if type(item.get("through")) is int else None)
+        for item in found
+        if isinstance(item, dict) and isinstance(item.get("id"), str)
     )
 
 
@@ -117,7 +188,16 @@ def _read_request(payload: dict[str, bytes]) -> IncomingRequest:
         stream=codec.flag(payload, "stream"),
         meta=meta if isinstance(meta, dict) else {},
         rest=_read_rest(payload.get("rest")),
+        window=_read_window(payload.get("window")),
     )
+
+
+def _read_window(data: bytes | None) -> Window | None:
+    found = jsonbytes.value(data) if data is not None else None
+    if not isinstance(found, dict):
+        return None
+    events, size = found.get("events"), found.get("bytes")
+    return Window(events, size) if type(events) is int and type(size) is int else None
 
 
 def _read_rest(data: bytes | None) -> Rest | None:
@@ -132,12 +212,30 @@ def _read_rest(data: bytes | None) -> Rest | None:
 
 
 def auth(
-    token: str, agent_card: bytes | None, *, max_frame: int, adopts_ids: bool = False, rest_v03: bool = False
+    token: str,
+    agent_card: bytes | None,
+    *,
+    max_frame: int,
+    adopts_ids: bool = False,
+    rest_v03: bool = False,
+    resume: Resume | None = None,
 ) -> bytes:
     """The first frame of a native agent."""
-    frame = codec.write_flat(
-        "auth", token=token, protocol=NATIVE_PROTOCOL, max_frame=max_frame, adopts_ids=adopts_ids, rest_0_3=rest_v03
-    )
+    fields: dict[str, Any] = {
+        "token": token,
+        "protocol": NATIVE_PROTOCOL,
+        "max_frame": max_frame,
+        "adopts_ids": adopts_ids,
+        "rest_0_3": rest_v03,
+        "features": [CHUNKS, RESUME],
+    }
+    if resume is not None:
+        fields["resume"] = {
+            "session": resume.session,
+            "streams": [claim._asdict() for claim in resume.streams],
+            "calls": list(resume.calls),
+        }
+    frame = codec.write_flat("auth", **fields)
     return frame if agent_card is None else frame[:-1] + b',"agent_card":' + agent_card + b"}"
 
 

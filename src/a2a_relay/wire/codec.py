@@ -15,8 +15,8 @@ _ID = re.compile(rb'"(?:request_)?id"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
 _SERVICE_NAME = re.compile(r"(?:x-)?a2a-[a-z0-9-]{1,60}", re.ASCII)
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
 
-_FRAME_LEVELS = 4
-"""Levels that a frame puts around a body: itself, its payload, openclaw's request, and one to spare."""
+MAX_DEPTH = jsonbytes.MAX_DEPTH + 4
+"""A frame puts levels around a body: itself, its payload, openclaw's request, and one to spare."""
 
 _FEW = 8
 
@@ -25,7 +25,7 @@ Fields = Mapping[str, bytes]
 
 def check(frame: bytes) -> None:
     """Refuse a frame that is not UTF-8 or nests too deeply. Raises `Malformed`."""
-    jsonbytes.check_text(frame, jsonbytes.MAX_DEPTH + _FRAME_LEVELS)
+    jsonbytes.check_text(frame, MAX_DEPTH)
 
 
 def read(frame: bytes) -> tuple[str, dict[str, bytes]]:
@@ -85,6 +85,13 @@ def is_service_header(name: str) -> bool:
 def flag(fields: Fields, name: str) -> bool:
     """Whether a member is `true`."""
     return fields.get(name) == b"true"
+
+
+def texts(fields: Fields, name: str) -> tuple[str, ...]:
+    """The strings of a member that is a list of them."""
+    data = present(fields, name)
+    found = jsonbytes.value(data) if data is not None else None
+    return tuple(item for item in found if isinstance(item, str)) if isinstance(found, list) else ()
 
 
 def find_ids(frame: bytes) -> tuple[str, ...]:

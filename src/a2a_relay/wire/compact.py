@@ -16,8 +16,8 @@ if TYPE_CHECKING or jsonbytes.msgspec is not None:
 
 _RESPONSE_HEAD = b'{"type":"a2a.response","payload":'
 _RESPONSE_SIZE = len(_RESPONSE_HEAD) + len('{"id":"","result":}}')
-_EVENT_HEAD = b'{"type":"a2a.event","payload":'
-_EVENT_SIZE = len(_EVENT_HEAD) + len('{"id":"","seq":,"result":}}')
+EVENT_HEAD = b'{"type":"a2a.event","payload":'
+_EVENT_SIZE = len(EVENT_HEAD) + len('{"id":"","seq":,"result":}}')
 
 if not TYPE_CHECKING and jsonbytes.msgspec is None:  # runtimes without compiled wheels
 
@@ -54,10 +54,10 @@ else:
 
     def event(frame: bytes) -> StreamEvent | None:
         """An event of a stream with its number and its result."""
-        if not frame.startswith(_EVENT_HEAD) or not frame.endswith(b"}}"):
+        if not frame.startswith(EVENT_HEAD) or not frame.endswith(b"}}"):
             return None
         try:
-            found = _read_event(memoryview(frame)[len(_EVENT_HEAD) : -1])
+            found = _read_event(memoryview(frame)[len(EVENT_HEAD) : -1])
         except msgspec.MsgspecError:
             return None
         seq = bytes(found.seq)

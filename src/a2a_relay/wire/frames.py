@@ -16,8 +16,35 @@ NATIVE_PROTOCOL = "a2a-relay/1"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
+CHUNKS = "chunks"
+RESUME = "resume"
+
+
+class Claim(NamedTuple):
+    """A stream that an agent can go on with: it holds the events `first` to `last`, and perhaps the end."""
+
+    id: str
+    first: int
+    last: int
+
+
+class Resume(NamedTuple):
+    """What an agent holds of an earlier session whose link was cut: streams, and calls whose answer is still due."""
+
+    session: str = ""
+    streams: tuple[Claim, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
+class Resumed(NamedTuple):
+    """What becomes of a stream that was claimed: it goes on after `through`, or None: it is gone."""
+
+    id: str
+    through: int | None
+
+
 class Auth(NamedTuple):
-    """The first frame of an agent. `dialect` is what it asked for, or empty."""
+    """The first frame of an agent. `dialect` is what it asked for, or empty; `features` what else it can."""
 
     token: str
     agent_card: bytes | None = None
@@ -25,6 +52,8 @@ class Auth(NamedTuple):
     adopts_ids: bool = False
     rest_v03: bool = False
     max_frame: int | None = None
+    features: frozenset[str] = frozenset()
+    resume: Resume = Resume()
 
 
 class Response(NamedTuple):
@@ -104,8 +133,25 @@ class Unreadable(NamedTuple):
     ids: tuple[str, ...] = ()
 
 
+class Chunk(NamedTuple):
+    """A piece of a frame that belongs to a call; the pieces of one frame come in order."""
+
+    id: str
+    data: memoryview
+    is_last: bool
+
+
+class ChunkTaken(NamedTuple):
+    """How many bytes of a frame in pieces the other side has taken so far."""
+
+    id: str
+    taken: int
+
+
 AgentFrame = (
     Auth
+    | Chunk
+    | ChunkTaken
     | Response
     | StreamEvent
     | StreamEnd
@@ -178,3 +224,8 @@ class Welcome:
     max_frame: int
     max_body: int
     public_urls: Mapping[str, str]
+    resume_seconds: int = 0
+    """For how long the exchanges of a link that was cut wait for their agent."""
+    streams: tuple[Resumed, ...] = ()
+    calls: tuple[str, ...] = ()
+    """Of the calls that the agent has claimed, those whose answer is still awaited."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,31 @@ from a2a_relay.errors import Reason
 from a2a_relay.testing import make_call
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.dialects import NATIVE, RELAY_GO
-from a2a_relay.wire.frames import Auth, Ignored, Ping, Pong, Unreadable, Welcome
+from a2a_relay.wire.frames import Auth, Claim, Ignored, Ping, Pong, Resume, Unreadable, Welcome
 
 
 def test_the_first_frame_is_read_by_the_relay() -> None:
     frame = agent_side.auth("T", b'{ "name":"x" }', max_frame=99, adopts_ids=True, rest_v03=True)
-    assert RELAY_GO.read(frame) == Auth("T", b'{ "name":"x" }', "a2a-relay/1", True, True, 99)
-    assert RELAY_GO.read(agent_side.auth("T", None, max_frame=1)) == Auth("T", None, "a2a-relay/1", max_frame=1)
+    features = frozenset({"chunks", "resume"})
+    assert RELAY_GO.read(frame) == Auth("T", b'{ "name":"x" }', "a2a-relay/1", True, True, 99, features)
+    bare = Auth("T", None, "a2a-relay/1", max_frame=1, features=features)
+    assert RELAY_GO.read(agent_side.auth("T", None, max_frame=1)) == bare
+
+
+def test_what_is_held_of_a_lost_session_is_claimed_in_the_first_frame() -> None:
+    resume = Resume("s-1", (Claim("s-1.4", 3, 9), Claim("s-1.5", 1, 0)), ("s-1.6",))
+    frame = agent_side.auth("T", b"{}", max_frame=1, resume=resume)
+    read = RELAY_GO.read(frame)
+    assert isinstance(read, Auth)
+    assert read.resume == resume
+
+
+@pytest.mark.parametrize("dialect", [agent_side.read, NATIVE.read])
+def test_a_broken_piece_names_its_own_call_and_nobody_of_its_body(dialect: Any) -> None:
+    message = b'{"type":"a2a.chunk","payload":{"id":"e-1.1","last":}}\n{"id":"e-1.2"}'
+    found = dialect(message)
+    assert isinstance(found, Unreadable)
+    assert found.ids == ("e-1.1",)
 
 
 def test_a_relay_that_speaks_relay_gos_dialect_alone_is_understood() -> None:

@@ -17,6 +17,7 @@ from a2a_relay.a2a.versions import VERSION_HEADER
 from a2a_relay.errors import Reason
 from a2a_relay.wire import codec
 from a2a_relay.wire.dialects.relay_go import read_response
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import AgentFrame, Ignored, Meta, Request, StreamEnd, StreamEvent, Unreadable, Welcome
 
 _BODIES = ("result", "error", "event")
@@ -28,6 +29,7 @@ class A2aV1Dialect:
     name = "a2a.v1"
     results_are_events = True
     confirms_cancels = True
+    has_credit = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
@@ -42,13 +44,16 @@ class A2aV1Dialect:
     def refusal(self, message: str) -> bytes | None:
         return None
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
         return b'{"jsonrpc":"2.0","id":"%b","method":%b,"params":%b%b}' % (
             id.encode(),
             jsonbytes.dump(request.method),
             request.params,
             _service_params(request.meta),
         )
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None:
+        return None
 
     def cancel(self, id: str, reason: str) -> bytes | None:
         """Written for unary calls too, to which it means nothing: which call streams is not known here."""

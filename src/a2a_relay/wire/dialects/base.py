@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import AgentFrame, Request, Welcome
 
 UNREADABLE_AUTH = "auth required"
@@ -24,6 +25,8 @@ class Dialect(Protocol):
     """Whether the `result` of a streaming call is one event of it: this dialect ends every stream in so many words."""
     confirms_cancels: bool
     """Whether an end may come for a call that the relay has cancelled and forgotten."""
+    has_credit: bool
+    """Whether an agent heeds `credit`; for one that does not, the relay bounds what waits for a slow reader."""
 
     def read(self, frame: bytes) -> AgentFrame: ...
 
@@ -31,7 +34,10 @@ class Dialect(Protocol):
 
     def refusal(self, message: str) -> bytes | None: ...
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes: ...
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
+        """`window` for a call that streams."""
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None: ...
 
     def cancel(self, id: str, reason: str) -> bytes | None: ...
 

@@ -2,7 +2,9 @@
 
 relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
 agent -> a2a.nack {id, reason, retry_after_ms}: not taken, nothing delivered
-agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.cancel {id, reason}
+agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.credit {id, events, bytes, through}
+                                                                   relay -> a2a.cancel {id, reason}
+both  -> a2a.chunk {id, last} and bytes, or {id, taken}: a frame above 64 KiB in pieces
 agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
 both  -> relay.probe {id}
 """
@@ -14,16 +16,20 @@ from typing import Any
 
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.errors import Reason
-from a2a_relay.wire import codec, compact
+from a2a_relay.wire import chunks, codec, compact
 from a2a_relay.wire.dialects.relay_go import RelayGoDialect
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
+    CHUNKS,
     NATIVE_PROTOCOL,
+    RESUME,
     AgentFrame,
     AgentState,
     CardUpdate,
     Nack,
     Probe,
     Request,
+    Resumed,
     StreamEnd,
     StreamEvent,
     Unreadable,
@@ -31,17 +37,24 @@ from a2a_relay.wire.frames import (
 )
 
 MAX_RETRY_AFTER_SECONDS = 3600
-STREAM_WINDOW = b'{"events":64,"bytes":262144}'
-"""How much of a stream an agent may send ahead of its reader (decision 19)."""
 
 
 class NativeDialect(RelayGoDialect):
     """What the connector speaks."""
 
     name = "native"
+    has_credit = True
+
+    def read(self, frame: bytes) -> AgentFrame:
+        if frame.startswith(chunks.HEAD):
+            try:
+                return chunks.read(frame)
+            except jsonbytes.Malformed as error:
+                return Unreadable(error.reason, codec.find_ids(chunks.head(frame)))
+        return super().read(frame)
 
     def _read_compact(self, frame: bytes) -> AgentFrame | None:
-        return compact.response(frame) or compact.event(frame)
+        return compact.event(frame) if frame.startswith(compact.EVENT_HEAD) else compact.response(frame)
 
     def _read(self, kind: str, fields: dict[str, bytes]) -> AgentFrame:
         match kind:
@@ -74,16 +87,28 @@ class NativeDialect(RelayGoDialect):
             max_frame=welcome.max_frame,
             max_body=welcome.max_body,
             public_urls=dict(welcome.public_urls),
+            features=[CHUNKS, RESUME],
+            resume_seconds=welcome.resume_seconds,
+            streams=[_resumed(stream) for stream in welcome.streams],
+            calls=list(welcome.calls),
         )
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
         return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,%b,"meta":%b}}' % (
             id.encode(),
             _name(request.method),
             request.params,
             timeout_ms,
-            _UNARY if not request.streams and request.rest is None else _options(request),
+            _UNARY if window is None and request.rest is None else _options(request, window),
             request.meta.json,
+        )
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None:
+        return b'{"type":"a2a.credit","payload":{"id":"%b","events":%d,"bytes":%d,"through":%d}}' % (
+            id.encode(),
+            window.events,
+            window.bytes,
+            through,
         )
 
     def cancel(self, id: str, reason: str) -> bytes | None:
@@ -100,8 +125,12 @@ _UNARY = b'"stream":false'
 _name = lru_cache(1024)(jsonbytes.dump)
 
 
-def _options(request: Request) -> bytes:
-    parts = [b'"stream":true,"window":' + STREAM_WINDOW if request.streams else _UNARY]
+def _resumed(stream: Resumed) -> dict[str, Any]:
+    return {"id": stream.id, "gone": True} if stream.through is None else {"id": stream.id, "through": stream.through}
+
+
+def _options(request: Request, window: Window | None) -> bytes:
+    parts = [_UNARY if window is None else b'"stream":true,"window":{"events":%d,"bytes":%d}' % window]
     if request.rest is not None:
         rest: dict[str, Any] = {
             "verb": request.rest.verb,
@@ -114,9 +143,10 @@ def _options(request: Request) -> bytes:
 
 def _read_event(payload: dict[str, bytes]) -> AgentFrame:
     id = codec.required_text(payload, "id")
-    if "result" not in payload:
+    seq = codec.integer(payload, "seq")
+    if "result" not in payload or (seq is None and codec.present(payload, "seq") is not None):
         return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
-    return StreamEvent(id, codec.integer(payload, "seq"), payload["result"], codec.service_headers(payload))
+    return StreamEvent(id, seq, payload["result"], codec.service_headers(payload))
 
 
 def _read_nack(payload: dict[str, bytes]) -> AgentFrame:

@@ -10,6 +10,7 @@ from a2a_relay.a2a import jsonrpc
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.wire import codec
 from a2a_relay.wire.dialects.relay_go import REQUEST, RelayGoDialect, method_name
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import Request
 
 
@@ -21,7 +22,7 @@ class OpenclawDialect(RelayGoDialect):
     def refusal(self, message: str) -> bytes:
         return codec.write_flat("auth_error", error=message)
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
         client_id = request.client_id if request.client_id != b"null" else b'"%b"' % id.encode()
         return REQUEST % (
             id.encode(),

@@ -12,6 +12,7 @@ from a2a_relay.errors import Reason
 from a2a_relay.wire import codec
 from a2a_relay.wire.dialects.base import LATE_AUTH, NO_AUTH, UNREADABLE_AUTH
 from a2a_relay.wire.dialects.relay_go import read_auth, read_response
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import AgentFrame, Ignored, Request, StreamEnd, StreamEvent, Unreadable, Welcome
 
 _CHUNK_BODIES = ("result", "event", "data", "chunk", "content")
@@ -30,6 +31,7 @@ class RelayElixirDialect:
     name = "relay-elixir"
     results_are_events = False
     confirms_cancels = False
+    has_credit = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
@@ -46,13 +48,16 @@ class RelayElixirDialect:
             return jsonbytes.dump({"error": _WORDS[message]})
         return jsonbytes.dump({"error": "authentication failed", "reason": message})
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
         return b'{"jsonrpc":"2.0","id":"%b","method":%b,"params":%b%b}' % (
             id.encode(),
             jsonbytes.dump(request.method),
             request.params,
             b',"streaming":true' if request.streams else b"",
         )
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None:
+        return None
 
     def cancel(self, id: str, reason: str) -> bytes | None:
         return None

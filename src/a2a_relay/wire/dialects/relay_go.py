@@ -8,19 +8,23 @@ both  -> ping / pong
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.errors import Reason
 from a2a_relay.wire import codec, compact
+from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     AgentFrame,
     Auth,
+    Claim,
     Ignored,
     Ping,
     Pong,
     Request,
     Response,
+    Resume,
     Unreadable,
     Welcome,
 )
@@ -35,10 +39,11 @@ class RelayGoDialect:
     name = "relay-go"
     results_are_events = False
     confirms_cancels = False
+    has_credit = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
-            codec.check(frame)
+            jsonbytes.check_text(frame, codec.MAX_DEPTH)
             return self._read_compact(frame) or self._read(*codec.read(frame))
         except jsonbytes.Malformed as error:
             return Unreadable(error.reason, codec.find_ids(frame))
@@ -63,13 +68,16 @@ class RelayGoDialect:
     def refusal(self, message: str) -> bytes:
         return codec.write_flat("error", message=message)
 
-    def request(self, id: str, request: Request, timeout_ms: int) -> bytes:
+    def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
         return REQUEST % (
             id.encode(),
             method_name(request.method),
             request.params,
             timeout_ms,
         )
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None:
+        return None
 
     def cancel(self, id: str, reason: str) -> bytes | None:
         return None
@@ -101,7 +109,34 @@ def read_auth(fields: dict[str, bytes]) -> Auth:
         adopts_ids=codec.flag(fields, "adopts_ids"),
         rest_v03=codec.flag(fields, "rest_0_3"),
         max_frame=codec.integer(fields, "max_frame"),
+        features=frozenset(codec.texts(fields, "features")),
+        resume=_read_resume(fields),
     )
+
+
+def _read_resume(fields: dict[str, bytes]) -> Resume:
+    """`resume`, as far as it can be read: what is not understood is not claimed."""
+    data = codec.present(fields, "resume")
+    found = jsonbytes.value(data) if data is not None else None
+    if not isinstance(found, dict) or not isinstance(found.get("session"), str):
+        return Resume()
+    listed = found.get("streams")
+    claims = [_read_claim(item) for item in listed] if isinstance(listed, list) else []
+    calls = found.get("calls")
+    return Resume(
+        found["session"],
+        tuple(claim for claim in claims if claim is not None),
+        tuple(id for id in calls if isinstance(id, str)) if isinstance(calls, list) else (),
+    )
+
+
+def _read_claim(item: Any) -> Claim | None:
+    if not isinstance(item, dict):
+        return None
+    id, first, last = item.get("id"), item.get("first"), item.get("last")
+    if not isinstance(id, str) or type(first) is not int or type(last) is not int:
+        return None
+    return Claim(id, first, last)
 
 
 def read_response(payload: dict[str, bytes]) -> AgentFrame:

@@ -141,7 +141,7 @@ class Relay:
     def ask(self, *calls: Any) -> list[RecordingSink]:
         sinks = [RecordingSink() for _ in calls]
         for call, sink in zip(calls, sinks, strict=True):
-            self.node.submit(call, sink)
+            (self.node.stream if call.streams else self.node.submit)(call, sink)
         return sinks
 
 

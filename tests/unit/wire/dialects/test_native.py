@@ -11,14 +11,20 @@ from hypothesis import strategies as st
 
 from a2a_relay.errors import Reason
 from a2a_relay.testing import make_call
-from a2a_relay.wire import agent_side
+from a2a_relay.wire import agent_side, chunks
 from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
+from a2a_relay.wire.flow import DEFAULT_WINDOW, Window
 from a2a_relay.wire.frames import (
+    CHUNKS,
+    RESUME,
     AgentState,
     CardUpdate,
+    Chunk,
+    ChunkTaken,
     Probe,
     Response,
     Rest,
+    Resumed,
     StreamEnd,
     StreamEvent,
     Unreadable,
@@ -75,7 +81,7 @@ def test_a_body_of_a_hundred_levels_crosses_in_every_dialect(dialect: Any) -> No
 def test_a_request_tells_everything() -> None:
     rest = Rest("POST", ("v1", "message:stream"), "a=b&c")
     call = make_call("message/stream", b"{}", client_id=b"7", meta={"version": "0.3"}, rest=rest)
-    frame = NATIVE.request("e-1.2", call, 600_000)
+    frame = NATIVE.request("e-1.2", call, 600_000, DEFAULT_WINDOW)
     assert agent_side.read(frame) == agent_side.IncomingRequest(
         "e-1.2",
         "message/stream",
@@ -84,6 +90,7 @@ def test_a_request_tells_everything() -> None:
         True,
         {"version": "0.3", "sender": {"identity": "admin:test", "role": "admin", "tenant": "acme"}},
         rest,
+        DEFAULT_WINDOW,
     )
     assert json.loads(frame)["payload"]["window"] == {"events": 64, "bytes": 262144}
 
@@ -97,7 +104,36 @@ def test_a_unary_request_has_no_window() -> None:
 def test_the_welcome_is_understood() -> None:
     urls = {"JSONRPC": "https://relay.example/t/acme/a2a/zaf/"}
     welcome = NATIVE.welcome(Welcome("zaf", "acme", "e-1", 30, 500, 400, urls))
-    assert agent_side.read(welcome) == agent_side.AuthOk("zaf", "acme", True, "e-1", 30, 500, urls)
+    features = frozenset({CHUNKS, RESUME})
+    assert agent_side.read(welcome) == agent_side.AuthOk("zaf", "acme", True, "e-1", 30, 500, urls, features)
+
+
+def test_the_welcome_says_what_becomes_of_what_was_claimed() -> None:
+    streams = (Resumed("e-1.1", 0), Resumed("e-1.2", 7), Resumed("e-1.3", None))
+    welcome = NATIVE.welcome(Welcome("zaf", "acme", "e-2", 30, 500, 400, {}, 30, streams, ("e-1.4",)))
+    found = agent_side.read(welcome)
+    assert isinstance(found, agent_side.AuthOk)
+    assert (found.resume_seconds, found.streams, found.calls) == (30, streams, ("e-1.4",))
+
+
+def test_credit_crosses() -> None:
+    frame = NATIVE.credit("e-1.1", Window(8, 1000), 32) or b""
+    assert agent_side.read(frame) == agent_side.Credit("e-1.1", 32)
+    assert json.loads(frame)["payload"] == {"id": "e-1.1", "events": 8, "bytes": 1000, "through": 32}
+    assert RELAY_GO.credit("e-1.1", DEFAULT_WINDOW, 32) is None
+    assert (NATIVE.has_credit, RELAY_GO.has_credit, OPENCLAW.has_credit) == (True, False, False)
+
+
+def test_chunks_are_read_from_their_first_bytes() -> None:
+    piece = NATIVE.read(chunks.write("e-1.1", b"\xff\n{", is_last=True))
+    assert isinstance(piece, Chunk)
+    assert (piece.id, bytes(piece.data), piece.is_last) == ("e-1.1", b"\xff\n{", True)
+    assert NATIVE.read(chunks.write_taken("e-1.1", 70_000)) == ChunkTaken("e-1.1", 70_000)
+
+
+@pytest.mark.parametrize("rest", [b"", b"}", b',"payload":{"id":"e-1.1"}}', b',"payload":{}}\nx', b',"payload":[]}\nx'])
+def test_a_chunk_that_cannot_be_read_is_told_apart(rest: bytes) -> None:
+    assert isinstance(NATIVE.read(chunks.HEAD + rest), Unreadable)
 
 
 def test_the_other_frames_of_the_relay_are_understood() -> None:
