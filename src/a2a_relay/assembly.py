@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -14,6 +15,7 @@ from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.address import Address
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
+from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
@@ -22,11 +24,26 @@ from a2a_relay.fronts.http.information import Information
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.directory import Directory
+from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
+from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
+from a2a_relay.wire.flow import Window
 
 
-def open_directory(url: str) -> Directory:
+class Stores(NamedTuple):
+    """What one store URL stands for; `close` makes everything durable and lets go."""
+
+    directory: Directory
+    durable_log: StreamLog | None
+    close: Callable[[], None]
+
+
+LEFT_BEHIND_SECONDS = 7 * 24 * 3600.0
+"""Durable streams that were opened longer ago than this are not waited for when a relay starts."""
+
+
+def open_stores(url: str, clock: LoopClock) -> Stores:
     """Open a store by its URL: `memory:`, `sqlite:///absolute/path` or `sqlite:relative/path`.
 
     Raises StoreError or SettingsError.
@@ -35,13 +52,23 @@ def open_directory(url: str) -> Directory:
     if scheme == "memory":
         from a2a_relay.stores.memory.directory import MemoryDirectory
 
-        return MemoryDirectory()
+        directory = MemoryDirectory()
+        return Stores(directory, None, directory.close)
     if scheme == "sqlite" and rest.strip("/"):
         from a2a_relay.stores.sqlite.database import Database
         from a2a_relay.stores.sqlite.directory import SqliteDirectory
+        from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
 
         path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
-        return SqliteDirectory(Database(Path(path).absolute(), on_trouble=_tell_store_trouble))
+        database = Database(Path(path).absolute(), on_trouble=_tell_store_trouble)
+        log = SqliteStreamLog(database, clock.call_soon, clock.call_later)
+        log.purge(clock.now() - LEFT_BEHIND_SECONDS)
+
+        def close() -> None:
+            log.close()
+            database.close()
+
+        return Stores(SqliteDirectory(database), log, close)
     raise SettingsError(f"store {url!r}: known are memory: and sqlite:///path")
 
 
@@ -67,21 +94,40 @@ def read_limits(settings: Settings) -> Limits:
         unauthenticated_per_address=settings.unauthenticated_per_address,
         auth_timeout_seconds=settings.auth_timeout,
         request_timeout_seconds=settings.request_timeout,
+        stream_window=Window(settings.stream_window_events, settings.stream_window_bytes),
+        replay_events=settings.replay_events,
+        replay_bytes=settings.replay_bytes,
+        replay_total_bytes=settings.replay_total_bytes,
+        replay_seconds=settings.replay_time,
+        detach_grace_seconds=settings.detach_grace,
+        resume_grace_seconds=settings.resume_grace,
         session_limit_seconds=settings.session_limit,
         session_grace_seconds=settings.leave_grace,
     )
 
 
-def build_node(settings: Settings, directory: Directory, secret: str) -> RelayNode:
+def read_stream_policy(settings: Settings) -> StreamPolicy:
+    """What settings say of the streams of all agents, and of single ones."""
+    rules = tuple(
+        AgentRule(
+            rule.tenant, rule.agent, rule.idle, rule.total, None if rule.window is None else rule.window == "durable"
+        )
+        for rule in settings.stream_rules
+    )
+    return StreamPolicy(StreamRules(settings.stream_idle, settings.stream_total), settings.stream_window, rules)
+
+
+def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str) -> RelayNode:
     """The node, with its ports."""
     ports = Ports(
-        clock=LoopClock(),
-        directory=directory,
+        clock=clock,
+        directory=stores.directory,
         authenticator=SharedSecret(secret),
         observer=logs.LogObserver(_access_log(settings)),
+        stream_logs=(MemoryStreamLog(), stores.durable_log),
         random=random.random,
     )
-    return RelayNode(ports, read_limits(settings))
+    return RelayNode(ports, read_limits(settings), policy=read_stream_policy(settings))
 
 
 def build_app(
@@ -116,12 +162,13 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     """
     settings = settings or Settings.load()
     require_certificate(settings)
-    directory = open_directory(settings.store)
-    node = build_node(settings, directory, resolve_secret(settings))
+    clock = LoopClock()
+    stores = open_stores(settings.store, clock)
+    node = build_node(settings, stores, clock, resolve_secret(settings))
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
-        directory.close()
+        stores.close()
 
     return build_app(settings, node, on_shutdown=leave)
 
@@ -134,12 +181,13 @@ def serve(settings: Settings) -> int:
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     secret = resolve_secret(settings)
     listener = bind(settings.host, settings.port)
-    directory = open_directory(settings.store)
+    clock = LoopClock()
+    stores = open_stores(settings.store, clock)
     base_url = _base_url(settings, listener.getsockname()[1])
-    node = build_node(settings, directory, secret)
+    node = build_node(settings, stores, clock, secret)
 
     async def close_store() -> None:
-        directory.close()
+        stores.close()
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)

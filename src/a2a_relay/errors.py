@@ -60,6 +60,9 @@ class Reason(StrEnum):
     AGENT_DISCONNECTED = "AGENT_DISCONNECTED"
     INVALID_AGENT_RESPONSE = "INVALID_AGENT_RESPONSE"
     STREAM_TOO_SLOW = "STREAM_TOO_SLOW"
+    STREAM_GONE = "STREAM_GONE"
+    STREAM_RESUMED = "STREAM_RESUMED"
+    CREDIT_EXCEEDED = "CREDIT_EXCEEDED"
     CLIENT_GONE = "CLIENT_GONE"
     RATE_LIMITED = "RATE_LIMITED"
     RELAY_BUSY = "RELAY_BUSY"
@@ -135,6 +138,9 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.AGENT_DISCONNECTED: _ruling(502, -32054, "UNAVAILABLE", "the agent's link ended before its answer"),
     Reason.INVALID_AGENT_RESPONSE: _ruling(500, -32006, "INTERNAL", "the agent's answer could not be understood"),
     Reason.STREAM_TOO_SLOW: _ruling(503, -32060, "RESOURCE_EXHAUSTED", "the stream was read too slowly"),
+    Reason.STREAM_GONE: _ruling(410, -32064, "OUT_OF_RANGE", "this stream is not here, or not yours"),
+    Reason.STREAM_RESUMED: _ruling(409, -32065, "ABORTED", "the stream is read over another connection now"),
+    Reason.CREDIT_EXCEEDED: _ruling(502, -32066, "RESOURCE_EXHAUSTED", "the agent sent more than its reader took"),
     Reason.CLIENT_GONE: _ruling(499, -32061, "CANCELLED", "the client went away"),
     Reason.RATE_LIMITED: _ruling(429, -32055, "RESOURCE_EXHAUSTED", "too many requests", temporary=True),
     Reason.RELAY_BUSY: _ruling(503, -32063, "UNAVAILABLE", "the relay holds too many bodies in flight", temporary=True),

@@ -272,6 +272,24 @@ class TestSqlite:
         assert [found.address.agent for found in second.of_tenant("acme")] == ["ann", "zaf"]
         second.close()
 
+    def test_that_is_closed_while_a_commit_is_retried_tries_once_more(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_database, "_RETRY_SECONDS", 60.0)
+        troubles: list[str] = []
+        directory = SqliteDirectory(Database(path, on_trouble=troubles.append))
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        directory.put(record())
+        wait_for(lambda: bool(troubles))
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        directory.close()
+        second = reopened(path)
+        assert second.get(ZAF) == record()
+        second.close()
+
 
 class SteppingDatabase(Database):
     """Commits one statement at a time, when it is told to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from a2a_relay.core.exchange import Result
+from a2a_relay.core.stream import Event
 from a2a_relay.testing import (
     TEST_SECRET,
     FakeClock,
@@ -16,6 +17,9 @@ from a2a_relay.testing import (
     make_token,
 )
 from a2a_relay.wire import close_codes
+from a2a_relay.wire.frames import NO_HEADERS
+
+EVENT = Event(b"s.e-1", b"{}")
 
 
 @pytest.fixture
@@ -75,13 +79,25 @@ def test_a_sink_takes_nothing_after_the_final_call() -> None:
         with pytest.raises(AssertionError):
             over.answer(Result(b""))
         with pytest.raises(AssertionError):
-            over.event(Result(b""))
+            over.event(EVENT, NO_HEADERS)
+        with pytest.raises(AssertionError):
+            over.gap(1, EVENT)
         with pytest.raises(AssertionError):
             over.end(None)
 
 
 def test_a_sink_takes_no_answer_after_events() -> None:
     sink = RecordingSink()
-    assert sink.event(Result(b""))
+    assert sink.event(EVENT, NO_HEADERS)
     with pytest.raises(AssertionError, match="must be the end"):
         sink.answer(Result(b""))
+
+
+def test_a_sink_takes_as_much_as_it_has_room_for() -> None:
+    sink = RecordingSink(room=2)
+    assert [sink.event(EVENT, NO_HEADERS) for _ in range(2)] == [True, False]
+    with pytest.raises(AssertionError, match="not asked for"):
+        sink.event(EVENT, NO_HEADERS)
+    sink.make_room(1)
+    assert not sink.event(EVENT, NO_HEADERS)
+    assert sink.offsets == [1, 1, 1]

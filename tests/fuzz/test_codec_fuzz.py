@@ -105,7 +105,7 @@ def test_an_attached_agent_can_say_anything(said: list[bytes]) -> None:
     link.receive(agent_side.auth(token, None, max_frame=1 << 20))
     unary, stream = RecordingSink(), RecordingSink()
     node.submit(make_call(), unary)
-    node.submit(make_call("SendStreamingMessage"), stream)
+    node.stream(make_call("SendStreamingMessage"), stream)
     for frame in said:
         link.receive(frame)
     assert not link.is_closed
@@ -114,6 +114,7 @@ def test_an_attached_agent_can_say_anything(said: list[bytes]) -> None:
         if card is not None:
             jsonbytes.check(agent_card.served(card, {"JSONRPC": "https://r/", "HTTP+JSON": "https://r"}).body)
     node.link_ended(link)
+    clock.advance(1_000)  # its calls wait for it for a while, and what was streamed for its reader
     assert unary.is_over
     assert stream.is_over
     assert len(node.wheel) == 0

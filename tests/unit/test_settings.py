@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from a2a_relay.assembly import read_limits, read_stream_policy
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.settings import (
     BY_NAME,
@@ -29,6 +31,7 @@ from a2a_relay.settings import (
     write_private,
     write_profile,
 )
+from a2a_relay.settings.values import StreamRule
 
 LONG_SECRET = "s" * 32
 
@@ -70,10 +73,57 @@ def test_no_two_settings_listen_to_one_variable() -> None:
 
 
 def test_the_defaults_of_limits_are_those_of_the_core() -> None:
+    """`replay_seconds` is `replay_time` as a setting, because `replay` alone would say nothing."""
     settings = Settings.default()
+    others = {"session_grace_seconds": "leave_grace", "replay_seconds": "replay_time"}
     for limit in fields(Limits):
-        name = {"session_grace_seconds": "leave_grace"}.get(limit.name, limit.name.removesuffix("_seconds"))
-        assert getattr(settings, name) == limit.default
+        if limit.name == "stream_window":
+            assert limit.default == (settings.stream_window_events, settings.stream_window_bytes)
+        else:
+            name = others.get(limit.name, limit.name.removesuffix("_seconds"))
+            assert getattr(settings, name) == limit.default
+    assert StreamRules() == (settings.stream_idle, settings.stream_total, False)
+    assert (read_limits(settings), read_stream_policy(settings)) == (Limits(), StreamPolicy())
+
+
+def test_what_is_set_arrives_in_limits() -> None:
+    """Every limit has a setting of its own, and none gets another's."""
+    names = [setting.name for setting in SETTINGS if setting.kind in (Kind.INTEGER, Kind.BYTES, Kind.SECONDS)]
+    settings = Settings.default(**{name: 1000 + number for number, name in enumerate(names)})
+    found = [getattr(read_limits(settings), limit.name) for limit in fields(Limits)]
+    numbers = [number for item in found for number in (item if isinstance(item, tuple) else (item,))]
+    assert len(set(numbers)) == len(numbers)
+    assert min(numbers) >= 1000
+
+
+class TestStreamRules:
+    def test_are_read_word_by_word(self) -> None:
+        text = "acme/echo idle=30s total=10m window=durable,*/* window=memory"
+        settings = load_only(("stream_rules",), {"stream_rules": text}, {})
+        assert settings.stream_rules == (
+            StreamRule("acme", "echo", 30, 600, "durable"),
+            StreamRule("*", "*", window="memory"),
+        )
+        assert read_stream_policy(settings).agents == (
+            AgentRule("acme", "echo", 30, 600, True),
+            AgentRule("*", "*", is_durable=False),
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            " ",
+            "acme idle=1s",
+            "acme/echo",
+            "acme/echo idle",
+            "acme/echo idle=x",
+            "acme/echo window=disk",
+            "acme/echo idle=0",
+            "a/b/c x=1",
+        ],
+    )
+    def test_that_cannot_be_read_are_one_clear_line(self, environ: dict[str, str], text: str) -> None:
+        assert complaint({"stream_rules": text}, environ).startswith("stream_rules (")
 
 
 def test_every_default_is_a_value_that_may_be_set() -> None:

@@ -58,6 +58,20 @@ def require_servable(card: bytes) -> None:
     served(card, dict.fromkeys(_HTTP_BINDINGS, "http://relay.invalid"))
 
 
+def relay_params(card: bytes | None) -> dict[str, Any]:
+    """The params of the relay's extension on a card: what an agent asks of the relay. Empty when there are none."""
+    if card is None or RELAY_EXTENSION.encode() not in card:
+        return {}
+    document = jsonbytes.value(card)
+    capabilities = document.get("capabilities") if isinstance(document, dict) else None
+    listed = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    for extension in listed if isinstance(listed, list) else ():
+        if isinstance(extension, dict) and extension.get("uri") == RELAY_EXTENSION:
+            params = extension.get("params")
+            return params if isinstance(params, dict) else {}
+    return {}
+
+
 def served(card: bytes, urls: dict[str, str], *, legacy_version: str = V10, rest_v03: bool = False) -> Served:
     """The card to serve at the relay.
 

@@ -28,7 +28,7 @@ def one_line(document: bytes) -> bytes:
     """
     if b"\n" in document or b"\r" in document:
         document = document.replace(b"\r", b" ").replace(b"\n", b" ")
-    if b"\xc2\x85" in document or b"\xe2\x80" in document:
+    if not document.isascii() and (b"\xc2\x85" in document or b"\xe2\x80" in document):
         for raw, escaped in _ESCAPES:
             document = document.replace(raw, escaped)
     return document
@@ -39,16 +39,35 @@ def event(document: bytes) -> bytes:
     return b"data: %b\n\n" % one_line(document)
 
 
+def event_at(position: bytes, document: bytes) -> bytes:
+    """One event of a stream that can be read on from its `id:`."""
+    return b"id: %b\ndata: %b\n\n" % (position, one_line(document))
+
+
+def response_at(position: bytes, id: bytes, result: bytes) -> bytes:
+    """The same for a JSON-RPC response around result bytes."""
+    return b'id: %b\ndata: {"jsonrpc":"2.0","id":%b,"result":%b}\n\n' % (position, id, one_line(result))
+
+
+def gap_event(position: bytes, first: int, last: int) -> bytes:
+    """The event that tells a resumed reader what is lost: the events `first` to `last`, the latter at `position`."""
+    return b'event: gap\nid: %b\ndata: {"lost":{"first":%d,"last":%d}}\n\n' % (position, first, last)
+
+
 def error_event(document: bytes) -> bytes:
     """The event that ends a stream that has failed: a bare end looks like success to every SDK."""
     return b"event: error\ndata: %b\n\n" % one_line(document)
 
 
 class Event(NamedTuple):
-    """One event as read from a stream; `data` has its lines joined by LF."""
+    """One event as read from a stream; `data` has its lines joined by LF.
+
+    `id` is the last event id: that of an earlier event when this one has none of its own.
+    """
 
     name: str
     data: bytes
+    id: str = ""
 
 
 class Reader:
@@ -59,6 +78,7 @@ class Reader:
         self._tail = b""
         self._lines: list[bytes] = []
         self._name = ""
+        self._id = ""
         self._held = 0
         self._skip_lf = False
 
@@ -89,13 +109,20 @@ class Reader:
             self._lines.append(content)
         elif field == b"event":
             self._name = content.decode("utf-8", "replace")
+        elif field == b"id" and b"\0" not in content:
+            self._id = content.decode("utf-8", "replace")
+
+    @property
+    def is_within_event(self) -> bool:
+        """Whether an event has begun that is not complete: no writer ends there."""
+        return bool(self._tail or self._held)
 
     def _require_room(self, more: int) -> None:
         if self._held + more > self._max_event_bytes:
             raise ValueError("an event is larger than the limit")
 
     def _finish(self) -> Event:
-        found = Event(self._name or "message", b"\n".join(self._lines))
+        found = Event(self._name or "message", b"\n".join(self._lines), self._id)
         self._lines, self._name, self._held = [], "", 0
         return found
 

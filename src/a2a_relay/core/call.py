@@ -10,6 +10,7 @@ from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.a2a.spans import Spans
 from a2a_relay.core.address import Address
+from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.wire.frames import Rest
 
@@ -78,7 +79,12 @@ class Call(NamedTuple):
     client_id: bytes = b"null"
     rest: Rest | None = None
     timeout_seconds: float | None = None
+    """The client's own deadline."""
     request_id: str = ""
+    is_rest: bool = False
+    """Whether it came over HTTP+JSON."""
+    position: Position | None = None
+    """From where a stream that was begun earlier is to be read on."""
 
     @property
     def principal(self) -> Principal:

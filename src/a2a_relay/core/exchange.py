@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -12,6 +13,7 @@ from a2a_relay.wire.frames import NO_HEADERS
 
 if TYPE_CHECKING:
     from a2a_relay.core.session import Session
+    from a2a_relay.core.stream import Stream
 
 
 class Result(NamedTuple):
@@ -32,20 +34,9 @@ Outcome = Result | AgentError | Refused
 
 
 class Sink(Protocol):
-    """Who reads an exchange. Called from the node, synchronously, never after the final call.
+    """Who awaits the one answer of a unary call. Called from the node, synchronously, once."""
 
-    A unary exchange ends with one `answer`. A streaming one has any number of
-    `event`, then one `end`; or one `answer` instead, when nothing was streamed.
-    """
-
-    def answer(self, outcome: Outcome) -> None:
-        """The only answer."""
-
-    def event(self, result: Result) -> bool:
-        """One event; False when the reader is too slow to take it, which ends the stream."""
-
-    def end(self, failure: AgentError | Refused | None) -> None:
-        """The end of the stream; None is the agent's own regular end."""
+    def answer(self, outcome: Outcome) -> None: ...
 
 
 class Phase(Enum):
@@ -64,33 +55,39 @@ _MOVES = {
 
 
 class Exchange:
-    """The state of one call while it is in flight. `id` is its frame id on the session's link."""
+    """The state of one call while it is in flight. `id` is its frame id on the link of the session that took it.
+
+    A unary call has a `sink`, a streaming one a `stream`. Instants are monotonic time in seconds: `expires_at` is that
+    of the answer, and of a stream's next event; `ends_at` that of everything.
+    """
 
     __slots__ = (
         "call",
         "deadline",
-        "events",
+        "ends_at",
         "expires_at",
         "id",
-        "last_seq",
+        "idle_seconds",
         "phase",
         "session",
         "sink",
         "started_at",
-        "timeout_seconds",
+        "stream",
     )
 
-    def __init__(self, id: str, call: Call, sink: Sink, session: Session, started_at: float, expires_at: float) -> None:
+    def __init__(
+        self, id: str, call: Call, session: Session, started_at: float, idle_seconds: float, ends_at: float = math.inf
+    ) -> None:
         self.id = id
         self.call = call
-        self.sink = sink
+        self.sink: Sink | None = None
+        self.stream: Stream | None = None
         self.session = session
         self.started_at = started_at
-        self.expires_at = expires_at
-        self.timeout_seconds = expires_at - started_at
+        self.idle_seconds = idle_seconds
+        self.expires_at = started_at + idle_seconds
+        self.ends_at = ends_at
         self.phase = Phase.PENDING
-        self.last_seq = 0
-        self.events = 0
         self.deadline: dict[Any, Any] = {}
         """The slot of its timer."""
 
@@ -104,13 +101,3 @@ class Exchange:
         if phase not in _MOVES[self.phase]:
             raise IllegalMove(f"exchange {self.id} is {self.phase.value} and cannot become {phase.value}")
         self.phase = phase
-
-    def takes(self, seq: int | None) -> bool:
-        """Whether an event is the next one: a sequence number that was seen is dropped."""
-        if seq is None:
-            self.last_seq += 1
-            return True
-        if seq <= self.last_seq:
-            return False
-        self.last_seq = seq
-        return True

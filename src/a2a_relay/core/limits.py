@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from a2a_relay.core.call import Call
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.wire.flow import DEFAULT_WINDOW, Window
 
 UNAUTHENTICATED_GRACE_SECONDS = 5.0
 """Links younger than this do not count as idle strangers: 10,000 agents may come back at once (decision 31)."""
@@ -35,6 +36,19 @@ class Limits:
     unauthenticated_per_address: int = 200
     """Links of one address that have not authenticated after `UNAUTHENTICATED_GRACE_SECONDS`."""
     auth_timeout_seconds: float = 30
+    stream_window: Window = DEFAULT_WINDOW
+    """Of a stream whose agent heeds credit."""
+    replay_events: int = 1000
+    replay_bytes: int = 4 * 1024 * 1024
+    """What of a stream stays for a reader that comes back."""
+    replay_seconds: float = 300
+    """How long after its end."""
+    replay_total_bytes: int = 256 * 1024 * 1024
+    """Of all streams together; one tenant may hold half of it."""
+    detach_grace_seconds: float = 30
+    """How long an agent may go on with a stream that nobody reads."""
+    resume_grace_seconds: float = 30
+    """How long the exchanges of a link that was cut wait for their agent."""
     request_timeout_seconds: float = 600
     session_limit_seconds: float = 0
     """Longest life of a link before its agent is asked to reconnect; 0: no limit."""
@@ -50,6 +64,38 @@ class Limits:
         if asked is not None:
             return min(asked, self.max_frame)
         return self.max_frame if is_native else min(self.older_dialect_max_frame, self.max_frame)
+
+
+WINDOW_OVERHEAD_BYTES = 2048
+"""What a stream counts for beside its events' bodies."""
+EVENT_OVERHEAD_BYTES = 64
+"""What an event counts for beside its body."""
+
+
+class WindowBudget:
+    """Counts the bytes of all windows, for the process and for each tenant."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+        self._by_tenant: dict[str, int] = {}
+
+    def take(self, tenant: str, size: int) -> bool:
+        """Hold `size` bytes more, or fewer, for a tenant. False when something has to go for it."""
+        self.held += size
+        tenant_held = self._by_tenant[tenant] = self._by_tenant.get(tenant, 0) + size
+        return self.held <= self._limit and tenant_held <= self._limit // 2
+
+    def give_back(self, tenant: str, size: int) -> None:
+        """Let `size` bytes of a tenant go."""
+        self.held -= size
+        left = self._by_tenant.pop(tenant, 0) - size
+        if left > 0:
+            self._by_tenant[tenant] = left
+
+    def is_tenants_fault(self, tenant: str) -> bool:
+        """Whether a tenant holds more than its own share."""
+        return self._by_tenant.get(tenant, 0) > self._limit // 2
 
 
 class BodyBudget:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from a2a_relay.core.address import Address
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.principal import Principal
+from a2a_relay.core.stream_rules import DEFAULT_RULES, StreamRules
 from a2a_relay.wire.dialects import Dialect
 
 
@@ -25,6 +26,14 @@ class Session:
     attached_at: float
     max_frame: int
     serves_rest_v03: bool = False
+    takes_chunks: bool = False
+    can_resume: bool = False
+    """Whether its agent side can go on with its exchanges over another link."""
+    resumed: str = ""
+    """The session whose exchanges it has taken over: its agent may not have heard of that, and claim them once more."""
+    rules: StreamRules = DEFAULT_RULES
+    violations: int = 0
+    """How often its agent has sent more than its credit."""
     is_ready: bool = True
     paused_because: str = ""
     unary_in_flight: int = 0

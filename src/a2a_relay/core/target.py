@@ -38,6 +38,7 @@ class Surface(StrEnum):
     ORIGINAL_CARD = "original_card"
     RPC = "rpc"
     REST = "rest"
+    STREAM = "stream"
 
 
 class Route(NamedTuple):
@@ -181,6 +182,8 @@ def _agent_route(address: Address, below: tuple[str, ...], verb: str) -> Route:
             return Route(Surface.CARD, address=address)
         if below[1] == "agent-card.original.json":
             return Route(Surface.ORIGINAL_CARD, address=address)
+    if below[0] == "streams" and len(below) == 2:
+        return Route(Surface.STREAM, address=address, segments=below[1:])
     found = rest.read_path(below, verb)
     if found is None:
         raise Refused(Reason.NOT_FOUND)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.wire import close_codes
+from a2a_relay.wire.chunks import HEAD as CHUNK_HEAD
+from a2a_relay.wire.chunks import ChunkReader, ChunkSender, TooLarge
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, Dialect, base, choose
 from a2a_relay.wire.frames import (
@@ -19,6 +21,8 @@ from a2a_relay.wire.frames import (
     AgentState,
     Auth,
     CardUpdate,
+    Chunk,
+    ChunkTaken,
     Ignored,
     Nack,
     Ping,
@@ -47,6 +51,8 @@ class LinkTransport(Protocol):
 
     def send(self, frame: bytes) -> None: ...
 
+    def send_binary(self, message: bytes) -> None: ...
+
     def close(self, code: CloseCode) -> None:
         """Close after what was sent before."""
 
@@ -65,6 +71,8 @@ class AgentLink:
         self.session: Session | None = None
         self.is_closed = False
         self.opened_at = node.clock.monotonic()
+        self._cut: ChunkSender | None = None
+        self._joined: ChunkReader | None = None
         self._timer = node.clock.call_later(node.limits.auth_timeout_seconds, self._auth_timed_out)
 
     @property
@@ -75,7 +83,8 @@ class AgentLink:
     @property
     def backlog_bytes(self) -> int:
         """Bytes waiting to leave for this agent."""
-        return self._transport.backlog_bytes
+        backlog = self._transport.backlog_bytes
+        return backlog if self._cut is None else backlog + self._cut.backlog_bytes
 
     def has_spoken(self) -> None:
         """The first frame is here and waits its turn: that wait is not the agent's fault."""
@@ -93,6 +102,12 @@ class AgentLink:
         event = session.dialect.read(frame)
         if type(event) is Response:
             self._count(session, self._node.exchanges.answer(session, event))
+            if self._cut is not None or self._joined is not None:
+                self.drop_body(event.id)  # an answer before the whole of its request
+        elif type(event) is StreamEvent:
+            if not self._node.exchanges.event(session, event):
+                self._count(session, is_known=False)
+                self.send(session.dialect.cancel(event.id, str(Reason.CLIENT_GONE)))
         else:
             self._dispatch(session, event)
 
@@ -100,6 +115,26 @@ class AgentLink:
         """Write one frame; None is a frame that this link's dialect does not have."""
         if frame is not None and not self.is_closed:
             self._transport.send(frame)
+
+    def send_in_pieces(self, id: str, frame: bytes) -> None:
+        """Write a call's large frame so that it delays nobody."""
+        if self._cut is None:
+            self._cut = ChunkSender()
+        self._cut.put(id, frame)
+        self._send_pieces(self._cut)
+
+    def _send_pieces(self, cut: ChunkSender) -> None:
+        now = self._node.clock.monotonic()
+        while not self.is_closed and (piece := cut.next_piece(now)) is not None:
+            self._transport.send_binary(piece)
+
+    def drop_body(self, id: str) -> None:
+        """Nobody wants the rest of what crosses in pieces for a call."""
+        if self._cut is not None:
+            self._cut.drop(id)
+            self._send_pieces(self._cut)
+        if self._joined is not None:
+            self._joined.drop(id)
 
     def close(self, code: CloseCode) -> None:
         """Close the link from this side."""
@@ -164,10 +199,14 @@ class AgentLink:
 
     def _dispatch(self, session: Session, event: AgentFrame) -> None:
         match event:
-            case StreamEvent():
-                self._count(session, self._node.exchanges.event(session, event))
             case StreamEnd():
                 self._count(session, self._node.exchanges.end(session, event) or session.dialect.confirms_cancels)
+            case Chunk():
+                self._join(session, event)
+            case ChunkTaken():
+                if self._cut is not None:
+                    self._cut.take(event, self._node.clock.monotonic())
+                    self._send_pieces(self._cut)
             case Nack():
                 self._count(session, self._node.exchanges.nack(session, event))
             case Ping():
@@ -187,13 +226,36 @@ class AgentLink:
             case Pong():
                 pass
 
+    def _join(self, session: Session, chunk: Chunk) -> None:
+        """Take a piece of a frame; the whole one is received as if it had come so."""
+        if chunk.id not in session.exchanges:
+            self._count(session, is_known=False)
+            self.send(session.dialect.cancel(chunk.id, str(Reason.CLIENT_GONE)))
+            return
+        limits = self._node.limits
+        if self._joined is None:
+            self._joined = ChunkReader(limits.max_frame, max(limits.link_backlog_bytes, limits.max_frame))
+        if chunk.id not in self._joined:
+            self._joined.keep(session.exchanges)
+        try:
+            receipt, frame = self._joined.take(chunk)
+        except TooLarge as error:
+            self.send(error.receipt)
+            self._node.observer.frame_refused(session, str(error.reason))
+            refused = Refused(Reason.INVALID_AGENT_RESPONSE, "the agent's answer is larger than the link takes")
+            self._node.exchanges.cancel(session.exchanges[chunk.id], refused)
+            return
+        self.send(receipt)
+        if frame is not None and not frame.startswith(CHUNK_HEAD):
+            self.receive(frame)
+
     def _count(self, session: Session, is_known: bool) -> None:
         if not is_known:
             self._node.observer.frame_refused(session, "unknown_id")
 
     def _update_card(self, session: Session, update: CardUpdate) -> None:
         try:
-            self._node.agents.update_card(session, update.agent_card)
+            self._node.update_card(session, update.agent_card)
         except Refused as refused:
             self._node.observer.frame_refused(session, str(refused.reason))
 
@@ -201,8 +263,13 @@ class AgentLink:
         """One bad frame fails its own call at once, and nothing else (decision 13)."""
         self._node.observer.frame_refused(session, str(event.reason))
         exchange = next((session.exchanges[id] for id in event.ids if id in session.exchanges), None)
-        if exchange is not None:
-            self._node.exchanges.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE))
+        if exchange is None:
+            return
+        refused = Refused(Reason.INVALID_AGENT_RESPONSE)
+        if exchange.stream is None:
+            self._node.exchanges.settle(exchange, refused)
+        else:  # more of it may follow, or wait for credit
+            self._node.exchanges.cancel(exchange, refused)
 
 
 def _refusal_code(refused: Refused) -> CloseCode:

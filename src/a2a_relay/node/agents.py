@@ -44,8 +44,8 @@ class Agents:
         except Refused as refused:
             raise Refused(Reason.INVALID_PARAMS, f"the agent card: {refused.message}") from refused
 
-    def register(self, session: Session, card: bytes | None) -> None:
-        """Record an agent that attaches; one that comes without a card keeps its last one."""
+    def register(self, session: Session, card: bytes | None) -> bytes | None:
+        """Record an agent that attaches; one that comes without a card keeps its last one. The card it has now."""
         known = self._directory.get(session.address)
         if known is None and self._directory.count(session.address.tenant) >= self._limits.agents_per_tenant:
             raise Refused(Reason.RATE_LIMITED, "the tenant has its fill of agents")
@@ -64,16 +64,16 @@ class Agents:
                 card_changed_at=known.card_changed_at if known is not None and unchanged else now,
             )
         )
+        return kept
 
-    def update_card(self, session: Session, card: bytes) -> None:
-        """Take a new card without a reconnect. Raises `Refused` when it is not acceptable or comes too often."""
+    def require_update(self, session: Session, card: bytes) -> None:
+        """Count a new card that comes without a reconnect. Raises `Refused` when it is not acceptable or too soon."""
         self.require_acceptable_card(card)
         now = self._clock.monotonic()
         recent = [at for at in self._card_updates.get(session.address, ()) if at > now - 60]
         if len(recent) >= self._limits.card_updates_per_minute:
             raise Refused(Reason.RATE_LIMITED, "too many card updates")
         self._card_updates[session.address] = [*recent, now]
-        self.register(session, card)
 
     def left(self, session: Session) -> None:
         """Note when an agent was last seen."""

@@ -15,5 +15,15 @@ class LoopClock:
     now = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, callback)
+        self._loop = asyncio.get_running_loop()
+        return self._loop.call_later(seconds, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop's thread, from any other. Raises RuntimeError when there is no loop (any more)."""
+        if self._loop is None:
+            raise RuntimeError("no timer was ever set: the loop is not known")
+        self._loop.call_soon_threadsafe(callback)

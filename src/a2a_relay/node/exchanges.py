@@ -8,17 +8,25 @@ from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Phase, Result
 from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.streams import Streams
 from a2a_relay.node.wheel import Wheel, call_off
 from a2a_relay.ports.clock import Clock
 from a2a_relay.wire.frames import Nack, Response, StreamEnd, StreamEvent
 
 
 class Exchanges:
-    """The one place that moves exchanges on and calls their sinks."""
+    """The one place that moves exchanges on; their answers go to their sinks, their events to `streams`."""
 
-    def __init__(self, clock: Clock, wheel: Wheel, tell_agent_to_stop: Callable[[Exchange, Reason], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        wheel: Wheel,
+        streams: Streams,
+        tell_agent_to_stop: Callable[[Exchange, Reason], None],
+    ) -> None:
         self._clock = clock
         self._wheel = wheel
+        self._streams = streams
         self._tell_agent_to_stop = tell_agent_to_stop
         self._in_flight = 0
         self.on_idle: Callable[[], None] | None = None
@@ -31,7 +39,14 @@ class Exchanges:
         """From now on the exchange is in flight; its request is for the caller to send."""
         exchange.session.open(exchange)
         self._in_flight += 1
-        exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
+        expires_at, ends_at = exchange.expires_at, exchange.ends_at
+        exchange.deadline = self._wheel.put(exchange, expires_at if expires_at < ends_at else ends_at, self._expire)
+
+    def adopt(self, exchange: Exchange, session: Session) -> None:
+        """The agent has come back over another link: an exchange goes on there."""
+        exchange.session.close(exchange)
+        exchange.session = session
+        session.open(exchange)
 
     def answer(self, session: Session, response: Response) -> bool:
         """Take a response frame. False when this session has no such call."""
@@ -52,16 +67,13 @@ class Exchanges:
         exchange = session.exchanges.get(event.id)
         if exchange is None:
             return False
-        if not exchange.call.streams:
+        stream = exchange.stream
+        if stream is None:
             self.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "the agent streamed a unary call"))
             return True
-        if not exchange.takes(event.seq):
-            return True
-        exchange.move(Phase.STREAMING)
-        exchange.events += 1
-        exchange.expires_at = self._clock.monotonic() + exchange.timeout_seconds
-        if not exchange.sink.event(Result(event.result, headers=event.headers)):
-            self.cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
+        exchange.phase = Phase.STREAMING
+        exchange.expires_at = self._clock.monotonic() + exchange.idle_seconds
+        self._streams.event(stream, exchange, event)
         return True
 
     def end(self, session: Session, end: StreamEnd) -> bool:
@@ -69,10 +81,12 @@ class Exchanges:
         exchange = session.exchanges.get(end.id)
         if exchange is None:
             return False
-        if not exchange.call.streams:
+        stream = exchange.stream
+        if stream is None:
             self.settle(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "the agent ended a unary call as a stream"))
         else:
-            self._finish(exchange, None if end.error is None else AgentError(end.error))
+            self._close(exchange)
+            self._streams.ended(stream, None if end.error is None else AgentError(end.error))
         return True
 
     def nack(self, session: Session, nack: Nack) -> bool:
@@ -87,19 +101,21 @@ class Exchanges:
 
     def settle(self, exchange: Exchange, outcome: Outcome) -> None:
         """Give the only answer; to a stream that has begun, as its end."""
-        phase = exchange.phase
-        if phase is Phase.PENDING:
-            self._close(exchange)
-            exchange.sink.answer(outcome)
-        elif phase is Phase.DONE:
-            pass
+        if exchange.phase is Phase.DONE:
+            return
+        is_begun = exchange.phase is Phase.STREAMING
+        self._close(exchange)
+        stream = exchange.stream
+        if stream is None:
+            if exchange.sink is not None:
+                exchange.sink.answer(outcome)
+        elif not is_begun:
+            self._streams.answered(stream, outcome)
         elif isinstance(outcome, Result):
-            if exchange.sink.event(outcome):
-                self._finish(exchange, None)
-            else:
-                self._finish(exchange, Refused(Reason.STREAM_TOO_SLOW))
+            self._streams.last_event(stream, outcome)
+            self._streams.ended(stream, None)
         else:
-            self._finish(exchange, outcome)
+            self._streams.ended(stream, outcome)
 
     def cancel(self, exchange: Exchange, refused: Refused) -> None:
         """End an exchange from this side: the reader gets the reason, the agent is told to stop."""
@@ -109,7 +125,7 @@ class Exchanges:
         self.settle(exchange, refused)
 
     def abandon(self, exchange: Exchange) -> None:
-        """The reader is gone: free the state without calling the sink, and tell the agent."""
+        """Whoever awaited a unary call is gone: free the state without calling the sink, and tell the agent."""
         if exchange.is_done:
             return
         self._tell_agent_to_stop(exchange, Reason.CLIENT_GONE)
@@ -120,9 +136,11 @@ class Exchanges:
         for exchange in list(session.exchanges.values()):
             self.settle(exchange, refused)
 
-    def _finish(self, exchange: Exchange, failure: AgentError | Refused | None) -> None:
+    def suspend(self, exchange: Exchange, refused: Refused) -> None:
+        """Let go of a call whose durable stream another process will go on with; its agent is not told to stop."""
         self._close(exchange)
-        exchange.sink.end(failure)
+        if exchange.stream is not None:
+            self._streams.suspend(exchange.stream, refused)
 
     def _close(self, exchange: Exchange) -> None:
         exchange.move(Phase.DONE)
@@ -133,8 +151,17 @@ class Exchanges:
             self.on_idle()
 
     def _expire(self, exchange: Exchange) -> None:
-        """The deadline: of a call's answer, and of a stream's next event."""
-        if exchange.expires_at > self._clock.monotonic() and not exchange.is_done:
-            exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
+        """The deadline: of a call's answer, of a stream's next event, and of everything."""
+        if exchange.is_done:
+            return
+        now, due = self._clock.monotonic(), min(exchange.expires_at, exchange.ends_at)
+        if due > now:
+            exchange.deadline = self._wheel.put(exchange, due, self._expire)
+            return
+        stream = exchange.stream
+        is_unread = stream is not None and stream.reader is not None and stream.cursor < stream.last
+        if is_unread and now < exchange.ends_at:
+            self.cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
         else:
-            self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))
+            limit = "total" if now >= exchange.ends_at else "idle"
+            self.cancel(exchange, Refused(Reason.AGENT_TIMEOUT, metadata={"limit": limit} if stream else {}))

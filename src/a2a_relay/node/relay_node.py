@@ -1,18 +1,20 @@
 """One running relay node: the only object that fronts talk to.
 
-`submit` is synchronous and is the one door for calls (decision 12); `send` is a
-thin awaitable over it.
+`submit` and `stream` are synchronous and are the one door for calls (decision 12);
+`send` is a thin awaitable over it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from a2a_relay.a2a.agent_card import relay_params
 from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
@@ -25,27 +27,45 @@ from a2a_relay.core.principal import Principal
 from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
+from a2a_relay.core.stream import Reader, Stream
+from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
+from a2a_relay.node.reattach import Reattachment
+from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
 from a2a_relay.node.wheel import Wheel
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.observer import Observer
+from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.wire import close_codes
+from a2a_relay.wire.chunks import CHUNKED_FROM_BYTES
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import NATIVE, Dialect, choose
-from a2a_relay.wire.frames import Auth, Welcome
+from a2a_relay.wire.flow import Window
+from a2a_relay.wire.frames import CHUNKS, RESUME, Auth, Resumed, Welcome
 
 HEARTBEAT_SECONDS = 30
+MAX_VIOLATIONS = 2
 LAST_WORDS_SECONDS = 5.0
 """How long closed links may take to say their last words before the process ends."""
 GOAWAY_SPREAD_MS = 5_000
 """Agents come back spread over this span after a goaway, so that a restart is not a storm."""
+
+
+_ENDS_OF_SESSIONS = (
+    close_codes.NORMAL,
+    close_codes.FRAME_TOO_LARGE,
+    close_codes.PROTOCOL_ERROR,
+    close_codes.RATE_LIMITED,
+    close_codes.SESSION_REPLACED,
+)
+"""After these an agent will not go on with its exchanges; after all else its link was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,8 @@ class Ports:
     directory: Directory
     authenticator: Authenticator
     observer: Observer
+    stream_logs: tuple[StreamLog, StreamLog | None]
+    """Where windows of streams live: in memory, and, where there is a store for it, durably."""
     random: Callable[[], float]
     """A number in [0, 1), for spreading."""
 
@@ -66,18 +88,38 @@ class Snapshot:
 
     agents_attached: int
     calls_in_flight: int
+    streams_kept: int
+    stream_bytes: int
 
 
 class RelayNode:
     """Sessions, calls in flight and the directory of one process."""
 
-    def __init__(self, ports: Ports, limits: Limits, epoch: str | None = None) -> None:
+    def __init__(
+        self, ports: Ports, limits: Limits, epoch: str | None = None, policy: StreamPolicy | None = None
+    ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
         self.limits = limits
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
-        self.exchanges = Exchanges(ports.clock, self.wheel, self._tell_agent_to_stop)
+        self._epoch = epoch or secrets.token_hex(8)
+        self.streams = Streams(
+            ports.clock,
+            self.wheel,
+            ports.observer,
+            limits,
+            ports.stream_logs,
+            secrets.token_hex(4) if epoch is None else epoch,
+            cancel=self._cancel,
+            tell=self._tell,
+            on_violation=self._note_violation,
+        )
+        self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self._tell_agent_to_stop)
+        self._reattachment = Reattachment(
+            ports.clock, self.wheel, self.exchanges, self.streams, limits.resume_grace_seconds
+        )
+        self._policy = policy or StreamPolicy()
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self._authenticator = ports.authenticator
@@ -86,7 +128,6 @@ class RelayNode:
         self._unauthenticated: set[AgentLink] = set()
         self._open: set[AgentLink] = set()
         self._all_ended = asyncio.Event()
-        self._epoch = epoch or secrets.token_hex(8)
         self._sessions = 0
 
     # clients
@@ -96,10 +137,47 @@ class RelayNode:
         return self._authenticator.authenticate(credential, self.clock.now())
 
     def submit(self, call: Call, sink: Sink) -> Exchange:
-        """Take one call. Raises `Refused`; after that everything comes through the sink.
+        """Take one unary call. Raises `Refused`; after that its answer comes through the sink.
 
         The sink may be called before this returns.
         """
+        session = self._require_session(call)
+        timeout = self.limits.request_timeout_seconds
+        if call.timeout_seconds is not None:
+            timeout = min(call.timeout_seconds, timeout)
+        exchange = Exchange(session.next_frame_id(), call, session, self.clock.monotonic(), timeout)
+        exchange.sink = sink
+        self._deliver(exchange, timeout, None)
+        return exchange
+
+    def stream(self, call: Call, reader: Reader) -> Stream:
+        """Take one streaming call, or read a stream on from `call.position`. Raises `Refused`.
+
+        The reader may be called before this returns.
+        """
+        if call.position is not None:
+            access.require_call(call.principal, call.address)
+            if self.is_leaving:
+                raise Refused(Reason.RELAY_LEAVING)
+            stream = self.streams.find(call.principal, call.address, call.position)
+            self.streams.resume(stream, call.position.offset, reader)
+            return stream
+        session = self._require_session(call)
+        rules = session.rules
+        total = min(rules.total_seconds or math.inf, call.timeout_seconds or math.inf)
+        now = self.clock.monotonic()
+        exchange = Exchange(session.next_frame_id(), call, session, now, rules.idle_seconds, now + total)
+        stream = self.streams.open(call, exchange, reader)
+        try:
+            self._deliver(exchange, min(rules.idle_seconds, total), self.limits.stream_window)
+        except Refused:
+            self.streams.forget(stream)
+            raise
+        exchange.call = call._replace(params=b"")  # a stream may live long, and nobody reads its request again
+        return stream
+
+    def _require_session(self, call: Call) -> Session:
+        """The session that takes a call. Raises `Refused`."""
         access.require_call(call.principal, call.address)
         if self.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
@@ -107,24 +185,23 @@ class RelayNode:
         verdict = route(call, session, is_known=session is not None or self.agents.is_known(call.address))
         if isinstance(verdict, Refused):
             raise verdict
-        return self._deliver(call, sink, verdict)
+        core_limits.require_room(verdict, call, self.limits)
+        return verdict
 
-    def _deliver(self, call: Call, sink: Sink, session: Session) -> Exchange:
-        limits, link = self.limits, self._links[session.id]
-        core_limits.require_room(session, call, limits)
-        timeout = limits.request_timeout_seconds
-        if call.timeout_seconds is not None:
-            timeout = min(call.timeout_seconds, timeout)
-        now = self.clock.monotonic()
-        exchange = Exchange(session.next_frame_id(), call, sink, session, now, now + timeout)
-        frame = session.dialect.request(exchange.id, call, int(timeout * 1000))
+    def _deliver(self, exchange: Exchange, timeout: float, window: Window | None) -> None:
+        """Hand a call to its agent. Raises `Refused` when it does not fit."""
+        session = exchange.session
+        link = self._links[session.id]
+        frame = session.dialect.request(exchange.id, exchange.call, int(timeout * 1000), window)
         core_limits.require_fit(session, frame)
         backlog = link.backlog_bytes
-        if backlog and backlog + len(frame) > max(limits.link_backlog_bytes, len(frame)):
+        if backlog and backlog + len(frame) > max(self.limits.link_backlog_bytes, len(frame)):
             raise Refused(Reason.AGENT_BUSY, "the agent reads too slowly")
         self.exchanges.start(exchange)
-        link.send(frame)
-        return exchange
+        if session.takes_chunks and len(frame) > CHUNKED_FROM_BYTES:
+            link.send_in_pieces(exchange.id, frame)
+        else:
+            link.send(frame)
 
     async def send(self, call: Call) -> Outcome:
         """One unary call and its outcome. Raises `Refused` as `submit` does."""
@@ -136,12 +213,16 @@ class RelayNode:
             self.exchanges.abandon(exchange)
 
     def abandon(self, exchange: Exchange) -> None:
-        """The reader of an exchange is gone."""
+        """Whoever awaited a unary call is gone."""
         self.exchanges.abandon(exchange)
 
-    def cancel(self, exchange: Exchange, refused: Refused) -> None:
-        """End an exchange from the reader's side, with a reason that the reader still gets."""
-        self.exchanges.cancel(exchange, refused)
+    def read_on(self, stream: Stream, reader: Reader) -> None:
+        """The reader of a stream has room again."""
+        self.streams.read_on(stream, reader)
+
+    def leave_stream(self, stream: Stream, reader: Reader) -> None:
+        """The reader of a stream is gone; the stream goes on for a while."""
+        self.streams.leave(stream, reader)
 
     # agents
 
@@ -176,17 +257,27 @@ class RelayNode:
         address = access.require_attach(principal)
         self.agents.require_acceptable_card(auth.agent_card)
         session = self._new_session(principal, address, auth, choose(auth, link.dialect))
-        self.agents.register(session, auth.agent_card)
+        self._register(session, auth.agent_card)
         self._unauthenticated.discard(link)
+        streams, calls = self._reattachment.resume(session, auth.resume, self._hub.find(address))
         replaced = self._hub.attach(session)
         self._links[session.id] = link
-        link.send(session.dialect.welcome(self._welcome(session, link.base_url)))
+        link.send(session.dialect.welcome(self._welcome(session, link.base_url, streams, calls)))
         self.observer.session_attached(session, replaced=replaced is not None)
         if replaced is not None:
             self._replace(replaced)
         if self.limits.session_limit_seconds:
             link.after(self.limits.session_limit_seconds, partial(self._end_of_life, link))
         return session
+
+    def _register(self, session: Session, card: bytes | None) -> None:
+        kept = self.agents.register(session, card)
+        session.rules = self._policy.rules_for(session.address, relay_params(kept))
+
+    def update_card(self, session: Session, card: bytes) -> None:
+        """Take a new card without a reconnect. Raises `Refused` when it is not acceptable or comes too often."""
+        self.agents.require_update(session, card)
+        self._register(session, card)
 
     def _end_of_life(self, link: AgentLink) -> None:
         """A link has lived as long as it may: ask its agent to reconnect, and close after the grace."""
@@ -205,9 +296,13 @@ class RelayNode:
             attached_at=self.clock.now(),
             max_frame=self.limits.link_max_frame(auth.max_frame, is_native=dialect is NATIVE),
             serves_rest_v03=dialect is NATIVE and auth.rest_v03,
+            takes_chunks=dialect is NATIVE and CHUNKS in auth.features,
+            can_resume=dialect is NATIVE and RESUME in auth.features,
         )
 
-    def _welcome(self, session: Session, base_url: str) -> Welcome:
+    def _welcome(
+        self, session: Session, base_url: str, streams: tuple[Resumed, ...], calls: tuple[str, ...]
+    ) -> Welcome:
         return Welcome(
             agent=session.address.agent,
             tenant=session.address.tenant,
@@ -216,6 +311,9 @@ class RelayNode:
             max_frame=self.limits.max_frame,
             max_body=self.limits.max_body,
             public_urls=agent_urls(base_url, session.address),
+            resume_seconds=int(self.limits.resume_grace_seconds),
+            streams=streams,
+            calls=calls,
         )
 
     def _replace(self, session: Session) -> None:
@@ -226,10 +324,13 @@ class RelayNode:
             link.close(close_codes.SESSION_REPLACED)
 
     def detach(self, link: AgentLink, session: Session, code: CloseCode | None) -> None:
-        """A link is gone. Its calls fail; its end never removes a successor."""
+        """A link is gone. Its calls fail, or wait for their agent; its end never removes a successor."""
         self._links.pop(session.id, None)
         was_current = self._hub.detach(session)
-        self.exchanges.fail_all(session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
+        if code in _ENDS_OF_SESSIONS:
+            self._reattachment.fail(session)
+        else:
+            self._reattachment.lose(session)
         self.observer.session_closed(session, code)
         if was_current:
             try:
@@ -248,20 +349,42 @@ class RelayNode:
         if not self._open:
             self._all_ended.set()
 
+    def _cancel(self, exchange: Exchange, refused: Refused) -> None:
+        self.exchanges.cancel(exchange, refused)
+
+    def _note_violation(self, session: Session) -> None:
+        """An agent that ignores its credit loses the stream; at the second time its link."""
+        session.violations += 1
+        link = self._links.get(session.id)
+        if link is not None and session.violations >= MAX_VIOLATIONS:
+            link.close(close_codes.RATE_LIMITED)
+
+    def _tell(self, session: Session, frame: bytes | None) -> None:
+        link = self._links.get(session.id)
+        if link is not None:
+            link.send(frame)
+
     def _tell_agent_to_stop(self, exchange: Exchange, reason: Reason) -> None:
         link = self._links.get(exchange.session.id)
         if link is not None:
+            link.drop_body(exchange.id)
             link.send(exchange.session.dialect.cancel(exchange.id, str(reason)))
 
     # the node itself
 
     def snapshot(self) -> Snapshot:
         """A few counts."""
-        return Snapshot(len(self._hub), len(self.exchanges))
+        return Snapshot(len(self._hub), len(self.exchanges), len(self.streams), self.streams.held_bytes)
 
     async def leave(self, grace_seconds: float) -> None:
-        """Say goaway, let calls in flight finish, end what is left with an error, close the links."""
+        """Say goaway, let calls in flight finish, end what is left with an error, close the links.
+
+        Durable streams do not hold this up: another process goes on with them.
+        """
         self.is_leaving = True
+        self._suspend_durable()
+        for session in self._reattachment.sessions:
+            self._end_all(session)  # nobody can come back any more
         for link in list(self._links.values()):
             if link.session is not None:
                 after = int(self._random() * GOAWAY_SPREAD_MS)
@@ -273,8 +396,8 @@ class RelayNode:
                 async with asyncio.timeout(grace_seconds):
                     await idle.wait()
         for session in self._hub:
-            for exchange in list(session.exchanges.values()):
-                self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
+            self._end_all(session)
+        self.streams.leave_all(Refused(Reason.RELAY_LEAVING))
         for link in list(self._open):
             link.close(close_codes.GOING_AWAY)
         if self._open:
@@ -282,3 +405,13 @@ class RelayNode:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await self._all_ended.wait()
+
+    def _end_all(self, session: Session) -> None:
+        for exchange in list(session.exchanges.values()):
+            self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
+
+    def _suspend_durable(self) -> None:
+        for session in (*self._hub, *self._reattachment.sessions):
+            for exchange in list(session.exchanges.values()):
+                if session.can_resume and exchange.stream is not None and exchange.stream.is_durable:
+                    self.exchanges.suspend(exchange, Refused(Reason.RELAY_LEAVING))

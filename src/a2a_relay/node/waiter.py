@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from a2a_relay.core.exchange import AgentError, Outcome, Result
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.core.exchange import Outcome
 
 
 class Waiter:
@@ -17,9 +16,3 @@ class Waiter:
     def answer(self, outcome: Outcome) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
-
-    def event(self, result: Result) -> bool:
-        return False
-
-    def end(self, failure: AgentError | Refused | None) -> None:
-        self.answer(failure or Refused(Reason.INVALID_AGENT_RESPONSE, "the agent ended without an answer"))

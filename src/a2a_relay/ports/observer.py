@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from a2a_relay.core.address import Address
@@ -30,8 +31,41 @@ class CallReport(NamedTuple):
     peer: str = ""
 
 
+@dataclass(slots=True)
+class StreamCounters:
+    """Totals of all streams of a process, moved on in place because an event has no time to tell of itself."""
+
+    events: int = 0
+    bytes: int = 0
+    """Of bodies."""
+    windows_full: int = 0
+    """How often an agent had to wait for a reader."""
+    resumes: int = 0
+    gaps: int = 0
+    """Resumes that found events gone."""
+    slow_ended: int = 0
+    """Streams ended because they were read too slowly."""
+
+
+class StreamReport(NamedTuple):
+    """One stream that is over. `reason` is the relay's own for ending it."""
+
+    address: Address
+    method: str
+    events: int
+    bytes: int
+    windows_full: int
+    resumes: int
+    reason: Reason | None
+    is_agent_error: bool
+
+
 class Observer(Protocol):
     """Told what happens, synchronously; must be cheap and must not raise."""
+
+    streams: StreamCounters
+
+    def stream_ended(self, report: StreamReport) -> None: ...
 
     def call_finished(self, report: CallReport) -> None: ...
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 
-from a2a_relay.settings.values import KIB, MIB, Kind, Setting
+from a2a_relay.settings.values import KIB, MIB, Kind, Setting, StreamRule
 
 
 def _row(
@@ -98,6 +98,20 @@ class Settings:
     legacy_version: str = _row(
         Kind.CHOICE, "1.0", "protocol version of agents whose card names none", "relay", choices=("1.0", "0.3")
     )
+    stream_window: str = _row(
+        Kind.CHOICE,
+        "agent",
+        "where events wait for readers that come back: memory, durable (they survive the relay), or agent (durable for"
+        " agents whose cards ask for it)",
+        "relay",
+        choices=("agent", "memory", "durable"),
+    )
+    stream_rules: tuple[StreamRule, ...] = _row(
+        Kind.STREAM_RULES,
+        (),
+        "streams of single agents: tenant/agent (or *), then idle=, total=, window=memory|durable",
+        "relay",
+    )
     push_targets: str = _row(
         Kind.TEXT,
         "auto",
@@ -168,8 +182,13 @@ class Settings:
     unary_in_flight: int = _count(256, "calls in flight per agent")
     streams_in_flight: int = _count(1024, "streams in flight per agent")
     agents_per_tenant: int = _count(100_000, "registered agents per tenant")
-    stream_buffer_events: int = _count(1024, "events that wait for one slow reader")
-    stream_buffer_bytes: int = _bytes(4 * MIB, "bytes that wait for one slow reader")
+    stream_window_events: int = _count(64, "events that an agent may be ahead of a stream's reader")
+    stream_window_bytes: int = _bytes(256 * KIB, "bytes that an agent may be ahead of a stream's reader")
+    stream_buffer_events: int = _count(1024, "events that wait for a slow reader where the agent cannot")
+    stream_buffer_bytes: int = _bytes(4 * MIB, "bytes that wait for a slow reader where the agent cannot")
+    replay_events: int = _row(Kind.INTEGER, 1000, "events of a stream kept for a reader that comes back", "limits")
+    replay_bytes: int = _bytes(4 * MIB, "bytes of a stream kept for a reader that comes back", minimum=0)
+    replay_total_bytes: int = _bytes(256 * MIB, "bytes kept of all streams together (one tenant: half of it)")
     link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
     bodies_in_flight_bytes: int = _bytes(512 * MIB, "request bodies held at once; one tenant may hold half of it")
     unauthenticated_per_address: int = _count(200, "links of one address that have not authenticated after 5 s")
@@ -179,6 +198,11 @@ class Settings:
     keep_alive: float = _seconds(75, "an idle connection stays open")
     auth_timeout: float = _seconds(30, "for an agent's first frame", minimum=0.1)
     request_timeout: float = _seconds(600, "for an agent's answer", minimum=0.1)
+    stream_idle: float = _seconds(600, "for the next event of a stream", minimum=0.1)
+    stream_total: float = _seconds(0, "for a whole stream (0: no limit)")
+    detach_grace: float = _seconds(30, "an agent goes on with a stream that nobody reads (0: not at all)")
+    resume_grace: float = _seconds(30, "the calls of a link that was cut wait for their agent (0: not at all)")
+    replay_time: float = _seconds(300, "what was streamed is kept behind a stream's end")
     stream_head_wait: float = _seconds(2, "wait for a stream's first event before its head is sent")
     sse_heartbeat: float = _seconds(3, "silence on a stream before a comment is sent", minimum=0.1)
     unary_keepalive: float = _seconds(3, "silence of a JSON-RPC call before a space is sent (0: never)")

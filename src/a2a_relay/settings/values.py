@@ -27,6 +27,7 @@ class Kind(StrEnum):
     SAMPLE = "choice or N"
     NETWORKS = "list of addresses"
     ADDRESS = "tenant/agent"
+    STREAM_RULES = "list of rules"
 
 
 class Setting(NamedTuple):
@@ -156,6 +157,45 @@ def _address(raw: Any, _: Setting) -> str:
     return raw
 
 
+class StreamRule(NamedTuple):
+    """What holds for the streams of one agent, or of all (`*`); None: what holds otherwise. Durations in seconds."""
+
+    tenant: str
+    agent: str
+    idle: float | None = None
+    total: float | None = None
+    window: str | None = None
+
+
+def _stream_rules(raw: Any, _: Setting) -> tuple[StreamRule, ...]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, list):
+        raise ValueError(_RULE_FORM)
+    return tuple(_stream_rule(item) for item in items)
+
+
+_RULE_FORM = "rules such as acme/echo idle=30s total=10m window=durable"
+
+
+def _stream_rule(raw: Any) -> StreamRule:
+    address, *words = raw.split() if isinstance(raw, str) and raw.split() else [""]
+    found = re.fullmatch(r"([A-Za-z0-9._~-]{1,128}|\*)/([A-Za-z0-9._~-]{1,128}|\*)", address, re.ASCII)
+    if found is None or not words:
+        raise ValueError(_RULE_FORM)
+    rule = StreamRule(found[1], found[2])
+    for word in words:
+        name, _, text = word.partition("=")
+        if name == "idle" and seconds(text) >= 0.1:
+            rule = rule._replace(idle=seconds(text))
+        elif name == "total":
+            rule = rule._replace(total=seconds(text))
+        elif name == "window" and text in ("memory", "durable"):
+            rule = rule._replace(window=text)
+        else:
+            raise ValueError(_RULE_FORM)
+    return rule
+
+
 _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.TEXT: _text,
     Kind.PATH: _path,
@@ -167,4 +207,5 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.SAMPLE: _sample,
     Kind.NETWORKS: _networks,
     Kind.ADDRESS: _address,
+    Kind.STREAM_RULES: _stream_rules,
 }

@@ -11,7 +11,7 @@ import structlog
 
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason
-from a2a_relay.ports.observer import CallReport
+from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
 from a2a_relay.wire.close_codes import CloseCode
 
 SLOW_SECONDS = 5.0
@@ -28,6 +28,7 @@ class LogObserver:
         self._access_log = access_log
         self._every = int(access_log) if access_log.isdigit() else 0
         self._calls = 0
+        self.streams = StreamCounters()
 
     def call_finished(self, report: CallReport) -> None:
         if not self._is_worth_a_line(report):
@@ -60,6 +61,21 @@ class LogObserver:
             return True
         self._calls += 1
         return bool(self._every) and self._calls % self._every == 0
+
+    def stream_ended(self, report: StreamReport) -> None:
+        """The call's own line tells of it; a stream that the relay ended, or whose reader came back, has one too."""
+        if report.resumes or (report.reason is not None and report.reason is not Reason.CLIENT_GONE):
+            self._log.info(
+                "stream_ended",
+                tenant=report.address.tenant,
+                agent=report.address.agent,
+                method=report.method,
+                events=report.events,
+                bytes=report.bytes,
+                windows_full=report.windows_full,
+                resumes=report.resumes,
+                reason=None if report.reason is None else str(report.reason),
+            )
 
     def session_attached(self, session: Session, *, replaced: bool) -> None:
         self._log.info("agent_attached", **_of(session), dialect=session.dialect.name, replaced=replaced)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason
-from a2a_relay.ports.observer import CallReport
+from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
 from a2a_relay.wire.close_codes import CloseCode
 
 
@@ -21,6 +21,8 @@ class RecordingObserver:
     refused_links: list[tuple[Reason, str, str]] = field(default_factory=list)
     """Reason, message and peer."""
     refused_frames: list[tuple[Session, str]] = field(default_factory=list)
+    streams: StreamCounters = field(default_factory=StreamCounters)
+    ended_streams: list[StreamReport] = field(default_factory=list)
     notices: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     @property
@@ -31,6 +33,10 @@ class RecordingObserver:
     def call_finished(self, report: CallReport) -> None:
         """Keep the report."""
         self.calls.append(report)
+
+    def stream_ended(self, report: StreamReport) -> None:
+        """Keep the report."""
+        self.ended_streams.append(report)
 
     def session_attached(self, session: Session, *, replaced: bool) -> None:
         """Keep the session."""

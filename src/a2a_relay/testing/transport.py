@@ -44,6 +44,10 @@ class MemoryTransport:
         self.frames.append(frame)
         self.unread.append(frame)
 
+    def send_binary(self, message: bytes) -> None:
+        """Keep one binary message among the frames."""
+        self.send(message)
+
     def close(self, code: CloseCode) -> None:
         """Keep the code. Raises AssertionError at a second close."""
         if self.close_code is not None:

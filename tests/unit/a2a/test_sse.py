@@ -49,23 +49,39 @@ def read(pieces: list[bytes], limit: int = 10_000) -> list[Event]:
 
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])
 lines = st.sampled_from(
-    ["data: a", "data:b", "data:  c", "data", "event: e", "id: 1", ": comment", "retry: 1", "x: y", ""]
+    [
+        "data: a",
+        "data:b",
+        "data:  c",
+        "data",
+        "event: e",
+        "id: 1",
+        "id:2",
+        "id",
+        "id: \0",
+        ": comment",
+        "retry: 1",
+        "x: y",
+        "",
+    ]
 )
 
 
 def understood(text: list[str]) -> list[Event]:
     """The events of lines, as WHATWG HTML 9.2.6 reads them."""
-    found, name, data = [], "", list[str]()
+    found, name, data, id = [], "", list[str](), ""
     for line in text:
         if not line:
             if data:
-                found.append(Event(name or "message", "\n".join(data).encode()))
+                found.append(Event(name or "message", "\n".join(data).encode(), id))
             name, data = "", []
         field, _, content = line.partition(":")
         if field == "data":
             data.append(content.removeprefix(" "))
         elif field == "event":
             name = content.removeprefix(" ")
+        elif field == "id" and "\0" not in content:
+            id = content.removeprefix(" ")
     return found
 
 
@@ -94,6 +110,18 @@ def test_a_reader_keeps_what_is_not_complete() -> None:
 def test_an_event_name_counts_for_its_event_alone() -> None:
     assert read([b"event: error\ndata: 1\n\ndata: 2\n\n"]) == [Event("error", b"1"), Event("message", b"2")]
     assert read([b"event: error\n\ndata: 2\n\n"]) == [Event("message", b"2")]
+
+
+def test_an_id_holds_until_there_is_another() -> None:
+    data = b"data: 0\n\nid: a\ndata: 1\n\ndata: 2\n\nid: b\0\ndata: 3\n\nid\ndata: 4\n\n"
+    assert [event.id for event in read([data])] == ["", "a", "a", "a", ""]
+
+
+def test_a_reader_knows_whether_an_event_has_begun() -> None:
+    reader = Reader(100)
+    for piece, begun in ((b":\n\n", False), (b"da", True), (b"ta: 1\n", True), (b"\n", False)):
+        list(reader.feed(piece))
+        assert reader.is_within_event is begun
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from a2a_relay.core.exchange import Exchange, Phase
 from a2a_relay.core.session import Session
 from a2a_relay.errors import IllegalMove
-from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
+from a2a_relay.testing import make_address, make_call, make_principal
 from a2a_relay.wire.dialects import NATIVE
 
 LEGAL = {
@@ -20,7 +22,7 @@ LEGAL = {
 
 def exchange() -> Exchange:
     session = Session("e-1", make_address(), make_principal(), NATIVE, 0.0, 1000)
-    return Exchange("e-1.1", make_call(), RecordingSink(), session, 0, 1)
+    return Exchange("e-1.1", make_call(), session, 0, 1)
 
 
 @pytest.mark.parametrize("start", list(Phase))
@@ -38,13 +40,7 @@ def test_every_move_is_in_the_table(start: Phase, next: Phase) -> None:
     assert found.phase is start
 
 
-def test_a_sequence_number_that_was_seen_is_dropped() -> None:
-    found = exchange()
-    assert [found.takes(seq) for seq in (1, 2, 2, 1, 3, 0, 4)] == [True, True, False, False, True, False, True]
-
-
-def test_events_without_a_number_are_all_taken() -> None:
-    found = exchange()
-    assert all(found.takes(None) for _ in range(3))
-    assert not found.takes(3)
-    assert found.takes(4)
+def test_it_expires_when_nothing_comes_and_ends_when_it_was_told_to() -> None:
+    found = Exchange("e-1.1", make_call(), exchange().session, 10, 600)
+    assert (found.expires_at, found.ends_at) == (610, math.inf)
+    assert Exchange("e-1.1", make_call(), exchange().session, 10, 600, 40).ends_at == 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2a_relay.core.limits import FRAME_OVERHEAD_BYTES, BodyBudget, Limits, require_fit, require_room
+from a2a_relay.core.limits import FRAME_OVERHEAD_BYTES, BodyBudget, Limits, WindowBudget, require_fit, require_room
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.testing import make_address, make_call, make_principal
@@ -94,3 +94,32 @@ class TestABodyBudget:
         for _ in range(3):
             budget.give_back("acme", 0)
         assert budget._by_tenant == {}
+
+
+class TestAWindowBudget:
+    def test_takes_everything_and_says_when_something_has_to_go(self) -> None:
+        budget = WindowBudget(100)
+        assert budget.take("acme", 50)
+        assert not budget.take("acme", 1)
+        assert budget.held == 51
+        assert budget.is_tenants_fault("acme")
+        assert budget.take("acme", -1)
+        assert not budget.is_tenants_fault("acme")
+
+    def test_holds_for_the_process_too(self) -> None:
+        budget = WindowBudget(100)
+        assert budget.take("acme", 40)
+        assert budget.take("other", 40)
+        assert not budget.take("third", 40)
+        assert not budget.is_tenants_fault("third")
+        assert not budget.take("acme", -10)
+        assert budget.take("acme", -10)
+        assert budget.held == 100
+
+    def test_forgets_tenants_that_hold_nothing(self) -> None:
+        budget = WindowBudget(100)
+        for number in range(1_000):
+            budget.take(str(number), 10)
+            budget.give_back(str(number), 10)
+        assert (budget.held, budget._by_tenant) == (0, {})
+        assert not budget.is_tenants_fault("0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.session import Session
-from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
+from a2a_relay.testing import make_address, make_call, make_principal
 from a2a_relay.wire.dialects import NATIVE
 
 
@@ -21,7 +21,7 @@ def test_frame_ids_name_their_session() -> None:
 def test_what_is_in_flight_is_counted_by_kind_and_once() -> None:
     live = session()
     calls = [make_call("SendMessage"), make_call("SendStreamingMessage"), make_call("GetTask")]
-    exchanges = [Exchange(str(n), call, RecordingSink(), live, 0, 1) for n, call in enumerate(calls)]
+    exchanges = [Exchange(str(n), call, live, 0, 1) for n, call in enumerate(calls)]
     for exchange in exchanges:
         live.open(exchange)
     assert (live.unary_in_flight, live.streams_in_flight, len(live.exchanges)) == (2, 1, 3)

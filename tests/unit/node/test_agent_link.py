@@ -30,7 +30,8 @@ class TestTheHandshake:
             << {"type":"auth_ok","agent_id":"zaf","tenant":"acme","protocol":"a2a-relay/1",\
                 "session":"e-1","heartbeat_seconds":30,"max_frame":4259840,"max_body":4194304,\
                 "public_urls":{"JSONRPC":"https://relay.example/t/acme/a2a/zaf/",\
-                "HTTP+JSON":"https://relay.example/t/acme/a2a/zaf"}}
+                "HTTP+JSON":"https://relay.example/t/acme/a2a/zaf"},\
+                "features":["chunks","resume"],"resume_seconds":30,"streams":[],"calls":[]}
             << nothing
         """)
 
@@ -265,6 +266,7 @@ class TestFrames:
             >> {"type":"auth","token":"$token"}
             >> {"type":"a2a.response","payload":{"id":"e-1.99","result":{}}}
             >> {"type":"a2a.event","payload":{"id":"x","seq":1,"result":{}}}
+            << {"type":"a2a.cancel","payload":{"id":"x","reason":"CLIENT_GONE"}}
             >> {"type":"a2a.end","payload":{"id":"x"}}
             >> nonsense
             << nothing

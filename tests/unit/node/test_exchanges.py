@@ -9,6 +9,7 @@ import pytest
 
 from a2a_relay.core.exchange import AgentError, Result
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.relay_node import Snapshot
 from a2a_relay.testing import RecordingSink, make_call
 
 STREAM = make_call("SendStreamingMessage")
@@ -140,7 +141,7 @@ class TestADeadline:
 
     def test_holds_for_a_stream_too(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}
             ++ 600.2
@@ -149,7 +150,7 @@ class TestADeadline:
 
     def test_of_a_stream_is_that_of_its_next_event(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         for number in range(1, 6):
             relay.clock.advance(500)
             link.play(f'>> {{"type":"a2a.event","payload":{{"id":"e-1.1","seq":{number},"result":{{}}}}}}')
@@ -169,38 +170,48 @@ class TestADeadline:
 class TestAStream:
     def test_is_handed_on_in_order_to_its_end(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             << {"type":"a2a.request","payload":{"stream":true,"window":{"events":64,"bytes":262144}, ...}}
-            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{"n":1}}}
+            >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{"n":1},"headers":{"a2a-version":"1.0"}}}
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":2,"result":{"n":2}}}
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":2,"result":{"n":2}}}
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{"n":1}}}
+            << nothing
             >> {"type":"a2a.end","payload":{"id":"e-1.1"}}
+            << {"type":"a2a.credit","payload":{"id":"e-1.1","events":64,"bytes":262144,"through":3}}
             << nothing
         """)
-        assert [event.body for event in sink.events] == [b'{"n":1}', b'{"n":2}']
-        assert sink.failure is None
-        assert relay.node.snapshot().calls_in_flight == len(relay.node.wheel) == 0
+        assert (sink.bodies, sink.offsets) == ([b'{"n":1}', b'{"n":2}'], [1, 2])
+        assert (sink.failure, sink.headers) == (None, {"a2a-version": "1.0"})
+        assert relay.node.snapshot().calls_in_flight == 0
 
     def test_ends_with_the_agents_error(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":{}}}
             >> {"type":"a2a.end","payload":{"id":"e-1.1","error":{"code":1}}}
         """)
         assert sink.failure == AgentError(b'{"code":1}')
 
-    def test_may_be_one_answer(self, relay: Any) -> None:
+    def test_may_be_one_answer_which_is_its_only_event(self, relay: Any) -> None:
         link, sink = relay.attached_old(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}')
-        assert (sink.outcome, sink.events, sink.ends) == (Result(b"{}"), [], [])
+        assert (sink.answers, sink.bodies, sink.ends) == ([], [b"{}"], [None])
+
+    def test_may_be_one_error_answer_of_which_nothing_is_kept(self, relay: Any) -> None:
+        link, sink = relay.attached(), RecordingSink()
+        relay.node.stream(STREAM, sink)
+        link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","error":{"code":1}}}')
+        assert (sink.outcome, sink.events, sink.ends) == (AgentError(b'{"code":1}'), [], [])
+        assert relay.node.snapshot() == Snapshot(1, 0, 0, 0)
+        assert len(relay.node.wheel) == 0
 
     def test_may_end_with_an_answer(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
             >> {"type":"a2a.response","payload":{"id":"e-1.1","result":2}}
@@ -210,32 +221,31 @@ class TestAStream:
 
     def test_may_end_with_an_error_answer(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
             >> {"type":"a2a.response","payload":{"id":"e-1.1","error":{"code":1}}}
         """)
         assert sink.failure == AgentError(b'{"code":1}')
 
-    @pytest.mark.parametrize("room", [0, 1, 2])
-    def test_that_is_read_too_slowly_is_lost_alone(self, relay: Any, room: int) -> None:
-        link, slow, other = relay.attached(), RecordingSink(room=room), RecordingSink()
-        relay.node.submit(STREAM, slow)
-        relay.node.submit(STREAM, other)
+    def test_that_is_read_slowly_holds_up_no_other(self, relay: Any) -> None:
+        link, slow, other = relay.attached(), RecordingSink(room=1), RecordingSink()
+        relay.node.stream(STREAM, slow)
+        relay.node.stream(STREAM, other)
         link.transport.take_all()
-        for seq in range(1, room + 2):
+        for seq in range(1, 33):
             for id in ("e-1.1", "e-1.2"):
                 link.play(f'>> {{"type":"a2a.event","payload":{{"id":"{id}","seq":{seq},"result":{{}}}}}}')
         link.play("""
-            << {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"STREAM_TOO_SLOW"}}
+            << {"type":"a2a.credit","payload":{"id":"e-1.2","events":64,"bytes":262144,"through":32}}
             << nothing
         """)
-        assert reason(slow.failure) is Reason.STREAM_TOO_SLOW
-        assert len(other.events) == room + 1
+        assert (slow.offsets, len(other.events)) == ([1], 32)
+        assert not slow.is_over
 
     def test_that_began_ends_with_an_error_when_the_link_ends(self, relay: Any) -> None:
         link, sink = relay.attached(), RecordingSink()
-        relay.node.submit(STREAM, sink)
+        relay.node.stream(STREAM, sink)
         link.play("""
             >> {"type":"a2a.event","payload":{"id":"e-1.1","seq":1,"result":1}}
             xx
@@ -265,17 +275,18 @@ class TestAReaderThatIsGone:
             >> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}
         """)
         relay.node.abandon(exchange)
-        relay.node.cancel(exchange, Refused(Reason.INTERNAL))
+        relay.node.exchanges.cancel(exchange, Refused(Reason.INTERNAL))
         link.play("<< nothing")
         assert len(sink.answers) == 1
 
-    def test_may_end_it_with_a_reason_of_its_own(self, relay: Any) -> None:
-        link, sink = relay.attached(), RecordingSink()
-        exchange = relay.node.submit(make_call(), sink)
-        link.transport.take_all()
-        relay.node.cancel(exchange, Refused(Reason.RELAY_LEAVING))
-        link.play('<< {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"RELAY_LEAVING"}}')
-        assert reason(sink.outcome) is Reason.RELAY_LEAVING
+
+def test_a_call_may_be_ended_with_a_reason_of_the_relays_own(relay: Any) -> None:
+    link, sink = relay.attached(), RecordingSink()
+    exchange = relay.node.submit(make_call(), sink)
+    link.transport.take_all()
+    relay.node.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
+    link.play('<< {"type":"a2a.cancel","payload":{"id":"e-1.1","reason":"RELAY_LEAVING"}}')
+    assert reason(sink.outcome) is Reason.RELAY_LEAVING
 
 
 class TestABusyAgent:
@@ -285,10 +296,10 @@ class TestABusyAgent:
         sinks = [RecordingSink() for _ in range(3)]
         relay.node.submit(make_call(), sinks[0])
         relay.node.submit(make_call(), sinks[1])
-        relay.node.submit(STREAM, sinks[2])
-        for call in (make_call(), STREAM):
+        relay.node.stream(STREAM, sinks[2])
+        for ask, call in ((relay.node.submit, make_call()), (relay.node.stream, STREAM)):
             with pytest.raises(Refused) as refused:
-                relay.node.submit(call, RecordingSink())
+                ask(call, RecordingSink())
             assert refused.value.reason is Reason.AGENT_BUSY
         link.play('>> {"type":"a2a.response","payload":{"id":"e-1.1","result":{}}}')
         relay.node.submit(make_call(), RecordingSink())

@@ -57,7 +57,7 @@ class TestACall:
         relay.attached()
         for role in Role:
             relay.node.submit(make_call(principal=make_principal(role=role)), RecordingSink())
-        assert relay.node.snapshot() == Snapshot(agents_attached=1, calls_in_flight=3)
+        assert relay.node.snapshot() == Snapshot(1, 3, 0, 0)
 
     async def test_may_be_awaited(self, relay: Any) -> None:
         link = relay.attached()
@@ -116,7 +116,7 @@ class TestLeaving:
                 << nothing
                 xx 1001
             """)
-        assert relay.node.snapshot() == Snapshot(0, 0)
+        assert relay.node.snapshot() == Snapshot(0, 0, 0, 0)
         assert relay.clock.pending == 0
 
     async def test_lets_calls_in_flight_finish_before_links_are_closed(self, relay: Any) -> None:
@@ -137,7 +137,7 @@ class TestLeaving:
     async def test_ends_what_does_not_finish_with_an_error(self, relay: Any) -> None:
         link, sink, stream = relay.attached(), RecordingSink(), RecordingSink()
         relay.node.submit(make_call(), sink)
-        relay.node.submit(make_call("SendStreamingMessage"), stream)
+        relay.node.stream(make_call("SendStreamingMessage"), stream)
         link.play('>> {"type":"a2a.event","payload":{"id":"e-1.2","seq":1,"result":{}}}')
         await self.leave(relay, link, grace=0.01)
         assert isinstance(sink.outcome, Refused)

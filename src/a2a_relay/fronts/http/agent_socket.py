@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from a2a_relay.core.target import Surface
 from a2a_relay.errors import Refused
@@ -24,7 +25,7 @@ class AsgiTransport:
     def __init__(self, send: Send, peer: str) -> None:
         self._send = send
         self._peer = peer
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[bytes, bool]] = deque()
         self._backlog_bytes = 0
         self._close: CloseCode | None = None
         self._wake = asyncio.Event()
@@ -38,7 +39,13 @@ class AsgiTransport:
         return self._backlog_bytes
 
     def send(self, frame: bytes) -> None:
-        self._frames.append(frame)
+        self._put(frame, is_binary=False)
+
+    def send_binary(self, message: bytes) -> None:
+        self._put(message, is_binary=True)
+
+    def _put(self, frame: bytes, *, is_binary: bool) -> None:
+        self._frames.append((frame, is_binary))
         self._backlog_bytes += len(frame)
         self._wake.set()
 
@@ -50,8 +57,9 @@ class AsgiTransport:
         """Write frames as they come, until the link is closed from this side."""
         while True:
             while self._frames:
-                frame = self._frames.popleft()
-                await self._send({"type": "websocket.send", "text": frame.decode()})
+                frame, is_binary = self._frames.popleft()
+                content: dict[str, Any] = {"bytes": frame} if is_binary else {"text": frame.decode()}
+                await self._send({"type": "websocket.send", **content})
                 self._backlog_bytes -= len(frame)
             if self._close is not None:
                 await self._send({"type": "websocket.close", "code": self._close.code, "reason": self._close.reason})

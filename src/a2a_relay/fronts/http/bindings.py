@@ -6,6 +6,7 @@ from typing import Protocol
 
 from a2a_relay.a2a import jsonrpc, problems, rest, sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
+from a2a_relay.core.stream import Event
 from a2a_relay.errors import Refused
 from a2a_relay.fronts.http.answer import JSON, Answer, Headers, refusal_headers, rest_refusal
 
@@ -23,7 +24,7 @@ class Binding(Protocol):
     def answer(self, outcome: Outcome) -> Answer:
         """The one answer of a call."""
 
-    def event(self, result: bytes) -> bytes:
+    def event(self, event: Event) -> bytes:
         """One SSE event."""
 
     def error_event(self, failure: AgentError | Refused) -> bytes:
@@ -54,8 +55,8 @@ class JsonRpcBinding:
             refusal_headers(outcome),
         )
 
-    def event(self, result: bytes) -> bytes:
-        return sse.event(jsonrpc.result_response(self.id, result))
+    def event(self, event: Event) -> bytes:
+        return sse.response_at(event.position, self.id, event.body)
 
     def error_event(self, failure: AgentError | Refused) -> bytes:
         body = failure.body if isinstance(failure, AgentError) else jsonrpc.refusal(failure)
@@ -81,8 +82,8 @@ class RestBinding:
                 return Answer(status, body)
         return rest_refusal(outcome)
 
-    def event(self, result: bytes) -> bytes:
-        return sse.event(result)
+    def event(self, event: Event) -> bytes:
+        return sse.event_at(event.position, event.body)
 
     def error_event(self, failure: AgentError | Refused) -> bytes:
         body = (

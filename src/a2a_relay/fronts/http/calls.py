@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from a2a_relay.core.call import Call
-from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.bindings import Binding
-from a2a_relay.fronts.http.desk import CallDesk, refusal_answer
+from a2a_relay.fronts.http.desk import CallDesk, refusal_answer, stream_headers
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.sinks import StreamSink
@@ -47,17 +46,22 @@ class Calls:
         return sent, call.method
 
     async def _relay(self, request: HttpRequest, call: Call, binding: Binding, responder: Responder) -> Sent:
-        limits, pace = self._desk.node.limits, self._desk.rules.pace
+        node, pace = self._desk.node, self._desk.rules.pace
         if call.streams:
-            sink = StreamSink(limits.stream_buffer_events, limits.stream_buffer_bytes)
-            exchange = self._desk.submit(call, sink)
-            return await self._until_gone(request, exchange, responder.stream(sink, binding, pace))
+            sink = StreamSink()
+            stream = self._desk.stream(call, sink)
+            write = responder.stream(
+                sink, binding, pace, stream_headers(call, stream), lambda: node.read_on(stream, sink)
+            )
+            return await self._until_gone(request, write, lambda: node.leave_stream(stream, sink))
         waiter = Waiter()
         exchange = self._desk.submit(call, waiter)
-        return await self._until_gone(request, exchange, responder.unary(waiter, binding, pace))
+        return await self._until_gone(request, responder.unary(waiter, binding, pace), lambda: node.abandon(exchange))
 
-    async def _until_gone(self, request: HttpRequest, exchange: Exchange, write: Coroutine[Any, Any, Sent]) -> Sent:
-        """Write the response, unless the client goes away first; either way the exchange is freed."""
+    async def _until_gone(
+        self, request: HttpRequest, write: Coroutine[Any, Any, Sent], leave: Callable[[], None]
+    ) -> Sent:
+        """Write the response, unless the client goes away first; `leave` in either case."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 writing = tasks.create_task(write)
@@ -67,5 +71,5 @@ class Calls:
                 if not writing.done():
                     writing.cancel()
         finally:
-            self._desk.node.abandon(exchange)
+            leave()
         return Sent(0, Refused(Reason.CLIENT_GONE)) if writing.cancelled() else writing.result()

@@ -16,19 +16,21 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
 from a2a_relay.core.limits import BodyBudget
+from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
+from a2a_relay.core.stream import Event, Reader, Stream
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.fronts.http.answer import Answer
+from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
-from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest
+from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest, read_stream
 from a2a_relay.node.relay_node import RelayNode
 
-CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST})
+CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST, Surface.STREAM})
 
 
 class Pace(NamedTuple):
@@ -85,6 +87,8 @@ class CallDesk:
         limit = self.node.limits.max_body
         if len(body) > limit:
             raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
+        if route.surface is Surface.STREAM:
+            return self._read_stream(head, route.segments[0], principal, address)
         if route.surface is Surface.REST:
             call, binding = read_rest(head, route, principal, body, self.rules.push_targets)
         else:
@@ -93,16 +97,36 @@ class CallDesk:
             return call, CardBinding(binding, self._card_rewrite(head, call))
         return call, binding
 
+    def _read_stream(self, head: RequestHead, id: str, principal: Principal, address: Address) -> tuple[Call, Binding]:
+        """A stream at its own URL. Raises STREAM_GONE, and METHOD_NOT_ALLOWED: whoever asks sends its reader away."""
+        if head.verb == "HEAD":
+            raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": "GET"})
+        _, position = head.block.options
+        position = position or Position.at_start(id)
+        if position is None or position.stream != id:
+            raise Refused(Reason.STREAM_GONE)
+        return read_stream(head, principal, position, self.node.streams.find(principal, address, position).head)
+
     def submit(self, call: Call, sink: Sink) -> Exchange:
-        """Hand the call to the node. Raises `Refused`; to the tenant's own caller a wrong name lists the right ones."""
+        """Hand a unary call to the node. Raises `Refused`."""
         try:
             return self.node.submit(call, sink)
         except Refused as refused:
-            if refused.reason is not Reason.AGENT_NOT_FOUND or call.principal.tenant != call.address.tenant:
-                raise
-            names = [view.record.address.agent for view in self.node.agents.of_tenant(call.address.tenant)]
-            metadata = {"agents": ", ".join(names[:20])} if names else {}
-            raise Refused(refused.reason, metadata=metadata) from refused
+            raise self._with_names(call, refused) from refused
+
+    def stream(self, call: Call, reader: Reader) -> Stream:
+        """Hand a streaming call to the node. Raises `Refused`."""
+        try:
+            return self.node.stream(call, reader)
+        except Refused as refused:
+            raise self._with_names(call, refused) from refused
+
+    def _with_names(self, call: Call, refused: Refused) -> Refused:
+        """To the tenant's own caller a wrong name lists the right ones."""
+        if refused.reason is not Reason.AGENT_NOT_FOUND or call.principal.tenant != call.address.tenant:
+            return refused
+        names = [view.record.address.agent for view in self.node.agents.of_tenant(call.address.tenant)]
+        return Refused(refused.reason, metadata={"agents": ", ".join(names[:20])} if names else {})
 
     def _card_rewrite(self, head: RequestHead, call: Call) -> agent_card.Rewrite:
         record = self.node.agents.find(call.address)
@@ -111,12 +135,24 @@ class CallDesk:
         return agent_card.Rewrite(urls, self.rules.legacy_version, rest_v03)
 
 
+def stream_headers(call: Call, stream: Stream | None) -> Headers:
+    """Where a stream can be read on. `stream` is None while the node still hands out what a reader had missed."""
+    if stream is not None:
+        id = stream.head.id
+    elif call.position is not None:
+        id = call.position.stream
+    else:
+        return ()
+    tenant, agent = call.address
+    return (("a2a-relay-stream", f"/t/{tenant}/a2a/{agent}/streams/{id}"),)
+
+
 def refusal_answer(refused: Refused, route: Route, binding: Binding | None) -> Answer:
     """A refusal in the binding of the call, as far as that is known yet."""
     if isinstance(refused, jsonrpc.BadRequest):
         binding = JsonRpcBinding(refused.id)
     elif binding is None:
-        binding = RestBinding() if route.surface is Surface.REST else JsonRpcBinding()
+        binding = RestBinding() if route.surface in (Surface.REST, Surface.STREAM) else JsonRpcBinding()
     return binding.answer(refused)
 
 
@@ -138,8 +174,8 @@ class CardBinding:
                 outcome = Refused(Reason.INVALID_AGENT_RESPONSE, "the extended card could not be read")
         return self._binding.answer(outcome)
 
-    def event(self, result: bytes) -> bytes:
-        return self._binding.event(result)
+    def event(self, event: Event) -> bytes:
+        return self._binding.event(event)
 
     def error_event(self, failure: AgentError | Refused) -> bytes:
         return self._binding.error_event(failure)

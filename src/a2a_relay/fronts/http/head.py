@@ -11,11 +11,14 @@ from functools import cached_property
 from a2a_relay.a2a import versions
 from a2a_relay.core.call import Meta
 from a2a_relay.core.credential import Credential
+from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.codec import is_service_header
 
-_SINGLE = frozenset({"authorization", "content-type", "content-length", "host"})
+_SINGLE = frozenset({"authorization", "content-type", "content-length", "host", "last-event-id"})
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?", re.ASCII)
+TIMEOUT_HEADER = "a2a-relay-timeout"
 _LENGTH = re.compile(r"[0-9]+")
 _HARMLESS_ID = re.compile(r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
 
@@ -74,6 +77,20 @@ class HeaderBlock:
         if meta is None or meta.principal is not principal or meta.version != version:
             meta = self._meta = Meta(principal, version, self.service_headers, self.by_name.get("traceparent"))
         return meta
+
+    @cached_property
+    def options(self) -> tuple[float | None, Position | None]:
+        """The client's own deadline in seconds (`A2A-Relay-Timeout`), and where it read a stream to (`Last-Event-ID`).
+
+        Raises INVALID_REQUEST for a deadline that is none, STREAM_GONE for a position that is none of ours.
+        """
+        timeout, last_event_id = self.by_name.get(TIMEOUT_HEADER), self.by_name.get("last-event-id")
+        if timeout is not None and (not _SECONDS.fullmatch(timeout) or not float(timeout)):
+            raise Refused(Reason.INVALID_REQUEST, "A2A-Relay-Timeout is a number of seconds")
+        position = Position.parse(last_event_id) if last_event_id else None
+        if last_event_id and position is None:
+            raise Refused(Reason.STREAM_GONE)
+        return None if timeout is None else float(timeout), position
 
     def require_json(self) -> None:
         """Refuse multipart; any other content type is taken when the body is JSON (decision 27)."""

@@ -8,17 +8,18 @@ it looks at have its names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from a2a_relay.a2a import sse
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
 from a2a_relay.core.principal import Principal
+from a2a_relay.core.stream import Event, Stream, offset_of
 from a2a_relay.errors import IllegalMove, Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers, refusal
 from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
-from a2a_relay.fronts.http.desk import refusal_answer
+from a2a_relay.fronts.http.desk import refusal_answer, stream_headers
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead, new_request_id
 from a2a_relay.fronts.http.repeats import RequestLine
 from a2a_relay.node.wheel import Slot, call_off
@@ -63,6 +64,7 @@ class LaneCycle(RequestHead):
     _call: Call | None = None
     _binding: Binding | None = None
     _exchange: Exchange | None = None
+    _stream: Stream | None = None
     _slot: Slot | None = None
     _seen = 0
     _held = -1
@@ -165,6 +167,9 @@ class LaneCycle(RequestHead):
             del body
             desk.bodies.take(principal.tenant, size)
             self._held = size
+            if call.streams:
+                self._begin_stream(desk.stream(call, self))
+                return
             exchange = desk.submit(call, self)
         except Refused as refused:
             self._refuse(refused)
@@ -173,43 +178,50 @@ class LaneCycle(RequestHead):
             return
         self._exchange = exchange
         pace = desk.rules.pace
-        if call.streams:
-            silence = pace.heartbeat if self.response_started else pace.head_wait
-            self._later(silence, LaneCycle._beat if self.response_started else LaneCycle._head_due)
-        elif binding.keeps_alive and pace.unary_keepalive:
+        if binding.keeps_alive and pace.unary_keepalive:
             silent_until = exchange.started_at + pace.unary_keepalive
             self._slot = desk.node.wheel.put(self, silent_until, LaneCycle._keep_alive)
 
-    # the sink
+    def _begin_stream(self, stream: Stream) -> None:
+        if self.response_complete:
+            return
+        self._stream = stream
+        pace = self._desk.rules.pace
+        if self.response_started:
+            self._later(pace.heartbeat, LaneCycle._beat)
+        else:
+            self._later(pace.head_wait, LaneCycle._head_due)
+
+    # the sink of a call, the reader of a stream
 
     def answer(self, outcome: Outcome) -> None:
         call, binding = self._taken()
-        if not call.streams:
-            answer = binding.answer(outcome)
-            if self._is_chunked:
-                self._finish_chunks(answer.body, outcome)
-            else:
-                self._whole(answer, outcome)
-        elif isinstance(outcome, Result):
-            self._stream_head(outcome.headers.items())
-            self._event(binding, outcome)
-            self._finish_chunks(b"", outcome)
-        elif self._is_chunked:
+        if not self._is_chunked:
+            self._whole(binding.answer(outcome), outcome)
+        elif call.streams and not isinstance(outcome, Result):
             self._finish_chunks(binding.error_event(outcome), outcome)
         else:
-            self._whole(binding.answer(outcome), outcome)
+            self._finish_chunks(binding.answer(outcome).body, outcome)
 
-    def event(self, result: Result) -> bool:
-        if self.disconnected:
-            return True
-        _, binding = self._taken()
-        if self._is_too_slow():
-            return False
+    def event(self, event: Event, headers: Mapping[str, str]) -> bool:
+        binding = self._binding
+        if binding is None:
+            raise IllegalMove("an event before its call was read")
         if not self.response_started:
-            self._stream_head(result.headers.items())
+            self._stream_head(headers.items())
             self._later(self._desk.rules.pace.heartbeat, LaneCycle._beat)
-        self._event(binding, result)
-        return True
+        self.events += 1
+        self._chunk(binding.event(event))
+        return not self._protocol.flow.write_paused
+
+    def gap(self, first: int, last: Event) -> None:
+        self._stream_head(())
+        self._chunk(sse.gap_event(last.position, first, offset_of(last)))
+
+    def read_on(self) -> None:
+        """The client has read most of what was written."""
+        if self._stream is not None:
+            self._desk.node.read_on(self._stream, self)
 
     def end(self, failure: AgentError | Refused | None) -> None:
         _, binding = self._taken()
@@ -224,15 +236,6 @@ class LaneCycle(RequestHead):
             raise IllegalMove("an answer before its call was read")
         return self._call, self._binding
 
-    def _event(self, binding: Binding, result: Result) -> None:
-        self.events += 1
-        self._chunk(binding.event(result.body))
-
-    def _is_too_slow(self) -> bool:
-        """Whether the client has more before it than one stream may have waiting (the plain lane's bound, in bytes)."""
-        waiting: int = self._protocol.transport.get_write_buffer_size()
-        return waiting > self._desk.node.limits.stream_buffer_bytes
-
     def gone(self) -> None:
         """The client is gone."""
         self.disconnected = True
@@ -241,6 +244,8 @@ class LaneCycle(RequestHead):
         self.response_complete = True
         if self._exchange is not None:
             self._desk.node.abandon(self._exchange)
+        if self._stream is not None:
+            self._desk.node.leave_stream(self._stream, self)
         self._let_go(Refused(Reason.CLIENT_GONE), 0)
 
     # signs of life
@@ -257,7 +262,8 @@ class LaneCycle(RequestHead):
         if silent < heartbeat:
             self._later(heartbeat - silent, LaneCycle._beat)
             return
-        self._chunk(sse.HEARTBEAT)
+        if not self._protocol.flow.write_paused:  # a client that does not read has signs of life enough before it
+            self._chunk(sse.HEARTBEAT)
         self._later(heartbeat, LaneCycle._beat)
 
     def _keep_alive(self) -> None:
@@ -289,7 +295,9 @@ class LaneCycle(RequestHead):
 
     def _stream_head(self, passed: Iterable[tuple[str, str]]) -> None:
         if not self.response_started:
-            self._chunked_head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *passed))
+            where = stream_headers(self._taken()[0], self._stream)
+            self._chunked_head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *where, *passed))
+            self._protocol.bound_unsent()
 
     def _chunked_head(self, status: int, headers: Headers) -> None:
         self.status, self.response_started, self._is_chunked = status, True, True
@@ -326,6 +334,7 @@ class LaneCycle(RequestHead):
     def _let_go(self, outcome: Outcome | None, status: int) -> None:
         """Free what this call held, and report it."""
         self._stop_timer()
+        self._stream = None
         self._exchange = None  # which holds this sink: without the knot neither has to wait for the garbage collector
         desk, call = self._desk, self._call
         if self._held >= 0 and self._principal is not None:

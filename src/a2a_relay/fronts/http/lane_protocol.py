@@ -8,7 +8,11 @@ own pipeline behind whatever came before it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import sys
 from functools import lru_cache
+from socket import IPPROTO_TCP
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -25,6 +29,10 @@ from a2a_relay.fronts.http.protocol import RelayHttpProtocol
 from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
 from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES, read_upgrade
+
+UNSENT_BYTES = 64 * 1024
+"""What of a stream may wait in the kernel beyond what is on its way to the client."""
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
 
 _PLAIN_VERBS = frozenset({b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"})
 
@@ -313,8 +321,19 @@ class LaneProtocol(RelayHttpProtocol):
             self._held_by.cancel()
             self._held_by = None
             self.on_response_complete()
-        elif not self.pipeline:
+            return
+        running: object = self._running
+        if type(running) is LaneCycle:
+            running.read_on()
+        if not self.pipeline:
             self.flow.resume_reading()
+
+    def bound_unsent(self) -> None:
+        """Have the kernel hold little that the client has not asked for: what waits there is nobody's window."""
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None and _NOTSENT_LOWAT is not None:
+            with contextlib.suppress(OSError):
+                socket.setsockopt(IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
 
     # agent links
 

@@ -42,6 +42,10 @@ CLOSE_SECONDS = 5.0
 _COPIED_BELOW_BYTES = 64 * 1024
 """Smaller frames are copied out of what arrived, which costs less than not to."""
 _TEXT_FRAME = 0x81
+_BINARY_FRAME = 0x82
+_WHOLE_FRAMES = (_TEXT_FRAME, _BINARY_FRAME)
+_MEDIUM = {kind: bytes((kind, 126)) for kind in _WHOLE_FRAMES}
+_LARGE = {kind: bytes((kind, 127)) for kind in _WHOLE_FRAMES}
 _MASKED = 0x80
 _LOG = logging.getLogger("a2a_relay.link")
 
@@ -153,20 +157,25 @@ class LinkProtocol(asyncio.Protocol):
         """Bytes that have not left yet."""
         return int(self._transport.get_write_buffer_size())
 
-    def send(self, frame: bytes) -> None:
-        """Write one text frame (RFC 6455 section 5.2; a server's frames are not masked)."""
+    def send(self, frame: bytes, kind: int = _TEXT_FRAME) -> None:
+        """Write one frame (RFC 6455 section 5.2; a server's frames are not masked)."""
         size = len(frame)
         if self._compresses and size >= compression.COMPRESSED_FROM_BYTES:
-            self._ws.send_text(frame)
+            write = self._ws.send_text if kind == _TEXT_FRAME else self._ws.send_binary
+            write(frame)
             self._flush()
             return
         if size < 126:
-            head = bytes((_TEXT_FRAME, size))
+            head = bytes((kind, size))
         elif size < 1 << 16:
-            head = b"\x81\x7e" + size.to_bytes(2, "big")
+            head = _MEDIUM[kind] + size.to_bytes(2, "big")
         else:
-            head = b"\x81\x7f" + size.to_bytes(8, "big")
+            head = _LARGE[kind] + size.to_bytes(8, "big")
         self._transport.writelines((head, frame))
+
+    def send_binary(self, message: bytes) -> None:
+        """Write one binary frame."""
+        self.send(message, _BINARY_FRAME)
 
     def close(self, code: CloseCode) -> None:
         """Close after what was sent before."""
@@ -211,7 +220,7 @@ class LinkProtocol(asyncio.Protocol):
             if after > end:
                 self._need = (body if body > end else after) - at  # the header first, it may not be whole
                 break
-            if data[at] == _TEXT_FRAME and second >= _MASKED and self._fragments is None and self._link is not None:
+            if data[at] in _WHOLE_FRAMES and second >= _MASKED and self._fragments is None and self._link is not None:
                 self._receive(self._link, apply_mask(_part(data, body, after), data[body - 4 : body]))
             else:
                 self._unusual(bytes(data[at:after]))
@@ -295,7 +304,10 @@ class LinkProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
-            self._turnstile.enter(partial(self._node.link_ended, self._link, self._close_code))
+            code = self._close_code
+            if code is None and self._ws.close_rcvd is not None:
+                code = int(self._ws.close_rcvd.code)
+            self._turnstile.enter(partial(self._node.link_ended, self._link, code))
 
     def shutdown(self) -> None:
         """uvicorn's last call, after the node has left: whatever is still open is hung up."""

@@ -6,14 +6,18 @@ from a2a_relay.a2a import jsonbytes, jsonrpc, rest, spans, versions
 from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation
 from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call
+from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
+from a2a_relay.core.stream import StreamHead
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import JSON
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.wire.frames import Rest
+
+_NO_STREAM = "Last-Event-ID belongs to a stream"
 
 
 def read_jsonrpc(
@@ -30,6 +34,9 @@ def read_jsonrpc(
             push_targets.require_allowed(found.push_url)
         streams = method is not None and method.streams
         meta = request.block.meta(principal, request.block.version)
+        timeout, position = request.block.options
+        if position is not None and not streams:
+            raise Refused(Reason.INVALID_REQUEST, _NO_STREAM)
         call = tuple.__new__(
             Call,
             (
@@ -42,8 +49,10 @@ def read_jsonrpc(
                 found,
                 read.id,
                 None,
-                None,
+                timeout,
                 request.id,
+                False,
+                position,
             ),
         )
     except Refused as refused:
@@ -69,6 +78,9 @@ def read_rest(
     version = request.block.version or rest.version_parameter(route.query) or None
     is_unversioned = is_v03 or path.dialect is rest.Dialect.PLAIN
     method = BY_OPERATION[path.operation]
+    timeout, position = request.block.options
+    if position is not None and not method.streams:
+        raise Refused(Reason.INVALID_REQUEST, _NO_STREAM)
     call = Call(
         address=route.agent,
         meta=request.block.meta(principal, version or (None if is_unversioned else versions.V10)),
@@ -78,10 +90,31 @@ def read_rest(
         streams=method.streams,
         spans=found,
         rest=Rest(request.verb, route.segments, route.raw_query) if is_v03 else None,
+        timeout_seconds=timeout,
         request_id=request.id,
+        is_rest=True,
+        position=position,
     )
     media_type = rest.MEDIA_TYPE if path.dialect is rest.Dialect.V10 else JSON
     return call, RestBinding(media_type)
+
+
+def read_stream(
+    request: RequestHead, principal: Principal, position: Position, head: StreamHead
+) -> tuple[Call, Binding]:
+    """A stream that is read on at its own URL, written as the call that began it was."""
+    call = Call(
+        address=head.address,
+        meta=request.block.meta(principal, request.block.version),
+        operation=Operation.SUBSCRIBE,
+        method=head.method,
+        params=b"{}",
+        streams=True,
+        request_id=request.id,
+        is_rest=head.rpc_id is None,
+        position=position,
+    )
+    return call, RestBinding() if head.rpc_id is None else JsonRpcBinding(head.rpc_id)
 
 
 def _method_name(path: rest.RestPath, version: str | None, role: str | None) -> str:

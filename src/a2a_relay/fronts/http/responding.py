@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from a2a_relay.a2a import sse
@@ -12,7 +13,7 @@ from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
 from a2a_relay.fronts.http.desk import Pace
 from a2a_relay.fronts.http.request import HttpRequest, Send
-from a2a_relay.fronts.http.sinks import StreamSink
+from a2a_relay.fronts.http.sinks import Gap, StreamSink
 from a2a_relay.node.waiter import Waiter
 
 
@@ -66,47 +67,45 @@ class Responder:
         await self.part(binding.answer(outcome).body, more=False)
         return Sent(self.status, outcome)
 
-    async def stream(self, sink: StreamSink, binding: Binding, pace: Pace) -> Sent:
-        """A stream of events, its head by decision 18: an early error is plain, a silent head gets a comment."""
+    async def stream(
+        self, sink: StreamSink, binding: Binding, pace: Pace, where: Headers, read_on: Callable[[], None]
+    ) -> Sent:
+        """A stream of events, its head by decision 18: an early error is plain, a silent head gets a comment.
+
+        `where` are headers that say where it can be read on; `read_on` asks for more events.
+        """
         await sink.wait(pace.head_wait)
         failure: AgentError | Refused | None = None
         if isinstance(sink.answered, AgentError | Refused):
             failure = sink.answered
-        elif sink.is_over and not sink.events and sink.answered is None:
+        elif sink.is_over and not sink.items:
             failure = sink.failure
         if failure is not None:
             await self.whole(binding.answer(failure))
             return Sent(self.status, failure)
-        await self._stream_head(sink)
-        return await self._stream_body(sink, binding, pace)
-
-    async def _stream_head(self, sink: StreamSink) -> None:
-        passed: Headers = tuple(sink.events[0].headers.items()) if sink.events else ()
-        await self.head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *passed))
-        if not sink.events and not sink.is_over:
+        await self.head(200, (("content-type", EVENT_STREAM), *UNBUFFERED, *where, *sink.headers.items()))
+        if not sink.items and not sink.is_over:
             await self.part(sse.HEARTBEAT)
+        return await self._stream_body(sink, binding, pace, read_on)
 
-    async def _stream_body(self, sink: StreamSink, binding: Binding, pace: Pace) -> Sent:
+    async def _stream_body(self, sink: StreamSink, binding: Binding, pace: Pace, read_on: Callable[[], None]) -> Sent:
         events = 0
         while True:
-            for result in sink.take():
-                events += 1
-                await self.part(binding.event(result.body))
-            if sink.events:
+            for item in sink.take():
+                if isinstance(item, Gap):
+                    await self.part(sse.gap_event(item.position, item.first, item.last))
+                else:
+                    events += 1
+                    await self.part(binding.event(item))
+            read_on()
+            if sink.items:
                 continue
             if sink.is_over:
                 break
             if not await sink.wait(pace.heartbeat):
                 await self.part(sse.HEARTBEAT)
-        last, failure = b"", sink.failure
-        if isinstance(sink.answered, Result):
-            events += 1
-            last = binding.event(sink.answered.body)
-        elif sink.answered is not None:
-            failure = sink.answered
-        if failure is not None:
-            last = binding.error_event(failure)
-        await self.part(last, more=False)
+        failure = sink.failure if sink.answered is None or isinstance(sink.answered, Result) else sink.answered
+        await self.part(b"" if failure is None else binding.error_event(failure), more=False)
         return Sent(self.status, failure, events)
 
 

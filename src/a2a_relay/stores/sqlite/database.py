@@ -7,8 +7,10 @@ import queue
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +21,25 @@ _RETRY_SECONDS = 1.0
 _GROUP = 512
 """Most statements in one commit."""
 _GATHER_SECONDS = 0.02
-"""How long a first write waits for others: nobody waits for what is written here, and a commit is dear."""
+"""How long a first write that nobody waits for waits for others: a commit is dear."""
+_FLUSH_SECONDS = 10.0
+_WIDTHS = (128, 64, 32, *range(16, 0, -1))
+"""Rows in one statement: few widths, so that each is prepared once."""
+_VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 
 
 class Statement(NamedTuple):
-    """One write, and whom to tell when it is on disk (from the writer's thread)."""
+    """One write, and whom to tell when it is on disk (from the writer's thread).
+
+    `is_many`: the parameters are those of many rows. `is_awaited`: somebody waits for it, so that it does not wait
+    for company.
+    """
 
     sql: str
     parameters: Sequence[Any]
     on_commit: Callable[[], None] | None = None
+    is_many: bool = False
+    is_awaited: bool = False
 
 
 def load_queries() -> dict[str, str]:
@@ -38,6 +50,25 @@ def load_queries() -> dict[str, str]:
 
 
 QUERIES = load_queries()
+
+
+def statements_of(name: str, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
+    """A named statement over `VALUES (?, ...)`, for many rows in few steps.
+
+    A step lets go of the interpreter and takes it again, and beside a busy node that takes its time.
+    """
+    start = 0
+    while start < len(rows):
+        count = next(width for width in _WIDTHS if width <= len(rows) - start)
+        parameters = tuple(chain.from_iterable(rows[start : start + count]))
+        yield Statement(_widened(name, count), parameters)
+        start += count
+
+
+@cache
+def _widened(name: str, count: int) -> str:
+    """A named statement with `count` rows of values instead of one."""
+    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), QUERIES[name])
 
 
 class Database:
@@ -52,7 +83,8 @@ class Database:
         self.reader = _open(path)
         _migrate(self.reader, path)
         self._on_trouble = on_trouble
-        self._writes: queue.SimpleQueue[Statement | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[Sequence[Statement]] = queue.SimpleQueue()
+        self._hurry = threading.Event()  # set before an awaited write is queued, so that none is waited past
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
@@ -66,47 +98,67 @@ class Database:
 
     def write(self, statement: Statement) -> None:
         """Queue one write."""
-        self._writes.put(statement)
+        self.write_together((statement,))
+
+    def write_together(self, statements: Sequence[Statement]) -> None:
+        """Queue writes of one commit, at least one."""
+        if any(statement.is_awaited for statement in statements):
+            self._hurry.set()
+        self._writes.put(statements)
+
+    def flush(self) -> bool:
+        """Wait until every queued write is durable; False when that takes too long, or the store is closed."""
+        if self._closing.is_set():
+            return False
+        is_durable = threading.Event()
+        self.write(Statement("SELECT 1", (), is_durable.set, is_awaited=True))
+        return is_durable.wait(_FLUSH_SECONDS)
 
     def close(self) -> None:
-        """Make every queued write durable, and let go."""
+        """Make every queued write durable, and let go. A second time it does nothing."""
+        if self._closing.is_set():
+            return
         self._closing.set()
-        self._writes.put(None)
+        self._hurry.set()
+        self._writes.put(())
         self._writer.join()
         self.reader.close()
 
     def _write_groups(self) -> None:
         connection = _open(self.path)
         try:
-            while (group := self._next_group()) is not None:
+            while group := self._next_group():
                 self._commit_at_last(connection, group)
         finally:
             connection.close()
 
-    def _next_group(self) -> list[Statement] | None:
-        """All that is queued, up to a bound; None when the last was taken."""
-        first = self._writes.get()
-        if first is None:
-            return None
-        group = [first]
-        self._closing.wait(_GATHER_SECONDS)
-        while len(group) < _GROUP and not self._writes.empty():
-            statement = self._writes.get()
-            if statement is None:
-                self._writes.put(None)
+    def _next_group(self) -> list[Statement]:
+        """All that is queued, up to a bound; empty when the last was taken."""
+        group = list(self._writes.get())
+        if group and not any(statement.is_awaited for statement in group):
+            self._hurry.wait(_GATHER_SECONDS)
+        self._hurry.clear()
+        while group and not self._writes.empty():
+            if len(group) >= _GROUP:
+                self._hurry.set()
                 break
-            group.append(statement)
+            statements = self._writes.get()
+            if not statements:
+                self._writes.put(())
+                break
+            group += statements
         return group
 
     def _commit_at_last(self, connection: sqlite3.Connection, group: list[Statement]) -> None:
-        """Commit one group, however often that takes; only a closing store gives up."""
-        is_told = False
+        """Commit one group, however often that takes; only a closing store gives up, after one more try."""
+        is_told = is_last_try = False
         while (error := _commit(connection, group)) is not None:
             if not is_told and self._on_trouble is not None:
                 self._on_trouble(f"the store {self.path} cannot be written: {error}")
             is_told = True
-            if self._closing.wait(_RETRY_SECONDS):
+            if is_last_try:
                 return
+            is_last_try = self._closing.wait(_RETRY_SECONDS)
         for statement in group:
             if statement.on_commit is not None:
                 statement.on_commit()
@@ -117,7 +169,8 @@ def _commit(connection: sqlite3.Connection, group: list[Statement]) -> sqlite3.E
     try:
         connection.execute("BEGIN IMMEDIATE")
         for statement in group:
-            connection.execute(statement.sql, statement.parameters)
+            run = connection.executemany if statement.is_many else connection.execute
+            run(statement.sql, statement.parameters)
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:
@@ -137,6 +190,7 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=1")  # macOS: fsync alone does not reach the disk there
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error

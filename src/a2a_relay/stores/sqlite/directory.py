@@ -60,6 +60,7 @@ class SqliteDirectory:
         return True
 
     def close(self) -> None:
+        """Close the database too; whoever shares it has closed before, and may close it again."""
         self._database.close()
 
     def _write(self, address: Address, record: AgentRecord | None, sql: str, parameters: Sequence[Any]) -> None:

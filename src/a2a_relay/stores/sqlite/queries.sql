@@ -22,3 +22,39 @@ ON CONFLICT (tenant, agent) DO UPDATE SET
 
 -- forget_agent
 DELETE FROM agents WHERE tenant = ? AND agent = ?;
+
+-- get_stream
+SELECT id, epoch, exchange_id, tenant, agent, owner, method, rpc_id, opened_at, is_over, failure
+FROM streams WHERE id = ?;
+
+-- stream_of_exchange
+SELECT id FROM streams WHERE exchange_id = ?;
+
+-- streams_opened_before
+SELECT id FROM streams WHERE opened_at < ?;
+
+-- segments_of_stream
+SELECT first, last, bodies FROM stream_segments
+WHERE stream = (SELECT number FROM streams WHERE id = ?) ORDER BY first;
+
+-- put_stream
+INSERT OR REPLACE INTO streams (id, epoch, exchange_id, tenant, agent, owner, method, rpc_id, opened_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- put_segments
+INSERT OR REPLACE INTO stream_segments (stream, first, last, bodies)
+SELECT number, column2, column3, column4
+FROM (VALUES (?, ?, ?, ?)) CROSS JOIN streams ON id = column1;
+
+-- trim_streams
+DELETE FROM stream_segments WHERE rowid IN (
+    SELECT segments.rowid
+    FROM (VALUES (?, ?)) CROSS JOIN streams ON id = column1
+    CROSS JOIN stream_segments AS segments ON stream = number AND first < column2 AND last < column2
+);
+
+-- end_stream
+UPDATE streams SET is_over = 1, failure = ? WHERE id = ?;
+
+-- drop_stream
+DELETE FROM streams WHERE id = ?;

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from a2a_relay.core.exchange import AgentError, Result
+from a2a_relay.core.stream import Event
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import refusal
 from a2a_relay.fronts.http.bindings import JsonRpcBinding, RestBinding
@@ -55,7 +56,9 @@ class TestJsonRpc:
 
     def test_streams_one_line_per_event(self) -> None:
         binding = JsonRpcBinding(b"7")
-        assert binding.event(b'{\n"a":1}') == b'data: {"jsonrpc":"2.0","id":7,"result":{ "a":1}}\n\n'
+        assert binding.event(Event(b"s.e-1", b'{\n"a":1}')) == (
+            b'id: s.e-1\ndata: {"jsonrpc":"2.0","id":7,"result":{ "a":1}}\n\n'
+        )
         assert binding.error_event(ERROR) == (
             b'event: error\ndata: {"jsonrpc":"2.0","id":7,"error":%b}\n\n' % ERROR.body
         )
@@ -94,7 +97,7 @@ class TestRest:
         assert ("retry-after", "5") in answer.headers
 
     def test_streams_results_themselves(self) -> None:
-        assert RestBinding().event(b'{"a":\r\n1}') == b'data: {"a":  1}\n\n'
+        assert RestBinding().event(Event(b"s.e-1", b'{"a":\r\n1}')) == b'id: s.e-1\ndata: {"a":  1}\n\n'
         assert RestBinding().error_event(ERROR).startswith(b'event: error\ndata: {"error":{"code":404')
         assert b"AGENT_OFFLINE" in RestBinding().error_event(OFFLINE)
 

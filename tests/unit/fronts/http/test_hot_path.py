@@ -11,6 +11,7 @@ import gc
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
 
@@ -24,8 +25,10 @@ from a2a_relay.fronts.http.server import Lane, server_config
 from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, make_token
 
-MAX_INSTRUCTIONS = 2_650
-MAX_CALLS = 90
+MAX_INSTRUCTIONS = 2_730
+MAX_CALLS = 92
+MAX_EVENT_INSTRUCTIONS = 850
+MAX_EVENT_CALLS = 28.5
 WARM_UP = 300
 """Calls before anything is counted: the interpreter specialises its instructions first."""
 
@@ -38,6 +41,7 @@ BODY = (
     b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER",'
     b'"parts":[{"text":"' + b"x" * 200 + b'"}]},"configuration":{"acceptedOutputModes":["text"]}}}'
 )
+EVENT = b'{"statusUpdate":{"taskId":"t1","contextId":"c1","status":{"state":"TASK_STATE_WORKING"}}}'
 RESULT = b'{"message":{"messageId":"r","role":"ROLE_AGENT","parts":[{"text":"pong"}]}}'
 
 
@@ -115,6 +119,22 @@ class Stage:
         self.begin()
         self.end()
 
+    def open_stream(self) -> None:
+        """A stream, until it is with the agent."""
+        body = BODY.replace(b"SendMessage", b"SendStreamingMessage")
+        head = self._request.removesuffix(BODY).replace(b": %d\r\n" % len(BODY), b": %d\r\n" % len(body))
+        self.client.protocol.data_received(head + body)
+        found = FRAME_ID.search(self.agent.last)
+        assert found
+        self._stream, self._seq = found[1], 0
+
+    def event(self) -> None:
+        """The next event of the stream, from the agent's bytes to the client's."""
+        self._seq += 1
+        frame = b'{"type":"a2a.event","payload":{"id":"%b","seq":%d,"result":%b}}' % (self._stream, self._seq, EVENT)
+        self._receive(self.agent, masked(frame))
+        assert self.client.last.endswith(EVENT + b"}\n\n\r\n")
+
     def begin(self, behind: bytes = b"") -> None:
         """A call, until it is with the agent; `behind` arrives together with it."""
         self.client.protocol.data_received(self._request + behind)
@@ -128,7 +148,7 @@ class Stage:
         assert self.client.last.endswith(b'{"jsonrpc":"2.0","id":1,"result":%b}' % RESULT)
 
 
-def counted(stage: Stage, calls: int) -> tuple[Counter[str], Counter[str]]:
+def counted(do: Callable[[], None], times: int) -> tuple[Counter[str], Counter[str]]:
     """Bytecode instructions and calls of the relay's own functions, by function."""
     instructions: Counter[str] = Counter()
     functions: Counter[str] = Counter()
@@ -146,9 +166,9 @@ def counted(stage: Stage, calls: int) -> tuple[Counter[str], Counter[str]]:
         return trace
 
     before = sys.gettrace()
-    for _ in range(calls):
+    for _ in range(times):
         sys.settrace(trace)
-        stage.call()
+        do()
         sys.settrace(before)
     return instructions, functions
 
@@ -157,10 +177,20 @@ async def test_a_relayed_call_takes_no_more_instructions_than_it_did() -> None:
     stage = Stage()
     for _ in range(WARM_UP):
         stage.call()
-    instructions, functions = counted(stage, 10)
+    instructions, functions = counted(stage.call, 10)
     per_call = instructions.total() / 10
     assert per_call <= MAX_INSTRUCTIONS, instructions.most_common(10)
     assert functions.total() / 10 <= MAX_CALLS, functions.most_common(10)
+
+
+async def test_a_relayed_event_takes_no_more_instructions_than_it_did() -> None:
+    stage = Stage()
+    stage.open_stream()
+    for _ in range(WARM_UP):
+        stage.event()
+    instructions, functions = counted(stage.event, 64)  # a credit and two counts of the window are among them
+    assert instructions.total() / 64 <= MAX_EVENT_INSTRUCTIONS, instructions.most_common(10)
+    assert functions.total() / 64 <= MAX_EVENT_CALLS, functions.most_common(10)
 
 
 async def test_nothing_of_a_call_stays_when_it_is_over() -> None:
@@ -192,15 +222,24 @@ async def main() -> None:
     stage = Stage()
     for _ in range(WARM_UP):
         stage.call()
-    instructions, functions = counted(stage, 10)
-    print(f"{instructions.total() / 10:.0f} instructions and {functions.total() / 10:.0f} calls per relayed call")
+    print_counts("call", *counted(stage.call, 10), 10)
     gc.collect()
     before = sys.getallocatedblocks()
     stage.begin()
     print(f"{sys.getallocatedblocks() - before} blocks of memory while it is in flight")
     stage.end()
+    stage.open_stream()
+    for _ in range(WARM_UP):
+        stage.event()
+    print_counts("event", *counted(stage.event, 64), 64)
+
+
+def print_counts(what: str, instructions: Counter[str], functions: Counter[str], times: int) -> None:
+    print(
+        f"{instructions.total() / times:.0f} instructions and {functions.total() / times:.1f} calls per relayed {what}"
+    )
     for name, count in instructions.most_common(40):
-        print(f"{count / 10:7.0f}  {functions[name] / 10:4.1f}  {name}")
+        print(f"{count / times:7.0f}  {functions[name] / times:4.1f}  {name}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,450 @@
+"""The streams of this node: fed by their agents, read by whoever may, kept for a while after either has gone.
+
+An agent's events go into the stream's window and from there to its reader; the agent is
+given credit for what has been taken. A reader that goes away detaches: the window takes
+over from it for `detach_grace_seconds`, then the agent is told to stop. What is kept is
+bounded for each stream, tenant and process; the windows that nobody reads go first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+
+from a2a_relay.a2a import jsonrpc
+from a2a_relay.core.address import Address
+from a2a_relay.core.call import Call
+from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
+from a2a_relay.core.limits import Limits
+from a2a_relay.core.position import Position
+from a2a_relay.core.principal import Principal
+from a2a_relay.core.session import Session
+from a2a_relay.core.stream import Event, Reader, Stream, StreamHead, owner_of
+from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.node.wheel import Wheel, call_off
+from a2a_relay.node.windows import Windows
+from a2a_relay.ports.clock import Clock
+from a2a_relay.ports.observer import Observer, StreamReport
+from a2a_relay.ports.stream_log import StreamLog
+from a2a_relay.wire.frames import NO_HEADERS, StreamEvent
+
+Failure = AgentError | Refused | None
+
+_BATCH = 64
+_REST_SECONDS = 60.0
+"""For what a reader has not taken when its stream ends."""
+_AT_ONCE = (Reason.STREAM_TOO_SLOW, Reason.RELAY_LEAVING)
+"""Ends that do not wait for a reader to take what is still here."""
+
+
+class Streams:
+    """The one place that moves streams on and calls their readers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        wheel: Wheel,
+        observer: Observer,
+        limits: Limits,
+        logs: tuple[StreamLog, StreamLog | None],
+        epoch: str,
+        cancel: Callable[[Exchange, Refused], None],
+        tell: Callable[[Session, bytes | None], None],
+        on_violation: Callable[[Session], None],
+    ) -> None:
+        """`logs` are that of memory and the durable one, if there is any.
+
+        `tell` writes a frame to an agent; `on_violation` hears of one that has sent more than its credit.
+        """
+        self._clock = clock
+        self._wheel = wheel
+        self._observer = observer
+        self._counters = observer.streams
+        self._limits = limits
+        self._memory, self._durable = logs
+        self._epoch = epoch
+        self._cancel = cancel
+        self._tell = tell
+        self._on_violation = on_violation
+        self._streams: dict[str, Stream] = {}
+        self._windows = Windows(limits, self.forget)
+
+    def __len__(self) -> int:
+        """How many streams are known here, those that are over too."""
+        return len(self._streams)
+
+    @property
+    def held_bytes(self) -> int:
+        """What all windows together count for."""
+        return self._windows.held_bytes
+
+    # the agent's side
+
+    def open(self, call: Call, exchange: Exchange, reader: Reader) -> Stream:
+        """A stream for a call that is about to be handed to its agent."""
+        session = exchange.session
+        head = StreamHead(
+            id=secrets.token_urlsafe(16),
+            epoch=self._epoch,
+            exchange_id=exchange.id,
+            address=call.address,
+            owner=owner_of(call.principal),
+            method=call.method,
+            rpc_id=None if call.is_rest else call.client_id,
+            opened_at=self._clock.now(),
+        )
+        durable = self._durable if session.rules.is_durable else None
+        log = durable or self._memory
+        found: list[Stream] = []
+        window = log.open(head, lambda: self._committed(found[0]))
+        stream = Stream(head, window, self._limits.stream_window if session.dialect.has_credit else None, reader)
+        found.append(stream)
+        stream.is_durable = durable is not None
+        self._add(stream, exchange)
+        return stream
+
+    def _add(self, stream: Stream, exchange: Exchange | None) -> None:
+        stream.exchange = exchange
+        if exchange is not None:
+            exchange.stream = stream
+        self._streams[stream.head.id] = stream
+        self._count(stream)
+
+    def event(self, stream: Stream, exchange: Exchange, event: StreamEvent) -> None:
+        """Take the agent's next event. One that was seen is dropped; a stream with one missing has failed."""
+        _, seq, body, headers = event
+        offset = stream.last
+        if seq is not None and seq != offset + 1:
+            if seq > offset + 1:
+                self._cancel(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "events of the stream are missing"))
+        elif stream.cursor == offset or self._may_go_on(stream, exchange, len(body)):
+            self._take(stream, body, headers)
+
+    def _may_go_on(self, stream: Stream, exchange: Exchange, size: int) -> bool:
+        """Whether an event is welcome though its reader is behind; if not, the stream has been ended."""
+        credit, limits = stream.credit, self._limits
+        if credit is not None:
+            held, held_bytes = stream.last - stream.granted, stream.last_bytes - stream.granted_bytes
+            if not credit.has_room(held, held_bytes, size):
+                self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))
+                self._on_violation(exchange.session)
+                return False
+            if not credit.has_room(held + 1, held_bytes + size, 1):
+                self._counters.windows_full += 1
+                stream.was_full += 1
+            return True
+        behind, behind_bytes = stream.last - stream.taken + 1, stream.last_bytes - stream.taken_bytes + size
+        if behind <= limits.stream_buffer_events and (behind == 1 or behind_bytes <= limits.stream_buffer_bytes):
+            return True
+        self._cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
+        return False
+
+    def _take(self, stream: Stream, body: bytes, headers: Mapping[str, str]) -> None:
+        offset, reader = stream.last + 1, stream.reader
+        if headers is not NO_HEADERS:
+            stream.headers = headers
+        event = tuple.__new__(Event, (b"%b%d" % (stream.prefix, offset), body))
+        stream.window.append(event)
+        stream.last = offset
+        size = stream.last_bytes = stream.last_bytes + len(body)
+        if stream.has_room and stream.cursor + 1 == offset and reader is not None:
+            stream.cursor = stream.taken = offset
+            stream.taken_bytes = size
+            stream.has_room = reader.event(event, stream.headers)
+        elif stream.cursor >= offset or (reader is None and self._windows.has_room(stream)):
+            stream.take()
+        if offset >= stream.check_at or size >= stream.check_bytes:
+            self._check(stream)
+
+    def _check(self, stream: Stream) -> None:
+        """What need not be done for each event: give credit, and count what has come."""
+        self._give_credit(stream)
+        self._count(stream)
+
+    def _count(self, stream: Stream) -> None:
+        counters = self._counters
+        counters.events += stream.last - stream.counted_events
+        counters.bytes += stream.last_bytes - stream.counted_bytes
+        stream.counted_events, stream.counted_bytes = stream.last, stream.last_bytes
+        self._windows.count(stream)
+        stream.check_at = min(stream.due, stream.last + self._windows.step_events)
+        stream.check_bytes = min(stream.due_bytes, stream.last_bytes + self._windows.step_bytes)
+
+    def answered(self, stream: Stream, outcome: Outcome) -> None:
+        """The call has one answer and no events: an error, or a result that is the only event."""
+        reader = stream.reader
+        if isinstance(outcome, Result):
+            self._take(stream, outcome.body, outcome.headers)
+            self.ended(stream, None)
+        elif reader is not None:
+            stream.reader = None
+            self._note_end(stream, outcome)
+            self._report(stream, outcome)
+            self.forget(stream)
+            reader.answer(outcome)
+        else:
+            self.ended(stream, outcome)
+
+    def last_event(self, stream: Stream, result: Result) -> None:
+        """A result behind events: the last one of them."""
+        self._take(stream, result.body, result.headers)
+
+    def ended(self, stream: Stream, failure: Failure) -> None:
+        """Nothing more will come from the agent."""
+        self._note_end(stream, failure)
+        stream.is_over, stream.failure = True, failure
+        stream.window.close(_stored(failure))
+        self._count(stream)
+        if stream.window.is_end_committed:
+            self._acknowledge_end(stream)
+        self._report(stream, failure)
+        reader = stream.reader
+        self._rest(stream)
+        if reader is not None and (stream.cursor >= stream.last or _is_at_once(failure)):
+            self._finish(stream, reader)
+
+    def _note_end(self, stream: Stream, outcome: Outcome | None) -> None:
+        """What the agent itself has ended it may forget, once it is told so; of all else it is told otherwise."""
+        exchange, stream.exchange = stream.exchange, None
+        if exchange is not None and not isinstance(outcome, Refused):
+            stream.end_due = exchange.session
+
+    def leave_all(self, refused: Refused) -> None:
+        """This process ends: whoever still reads is told so."""
+        for stream in list(self._streams.values()):
+            reader, stream.reader = stream.reader, None
+            if reader is not None:
+                reader.end(refused)
+
+    def suspend(self, stream: Stream, refused: Refused) -> None:
+        """This process leaves a durable stream, which another one will go on with."""
+        reader, stream.reader, stream.exchange = stream.reader, None, None
+        self._let_go(stream)
+        if reader is not None:
+            reader.end(refused)
+
+    def _report(self, stream: Stream, failure: Failure) -> None:
+        reason = failure.reason if isinstance(failure, Refused) else None
+        if reason is Reason.STREAM_TOO_SLOW:
+            self._counters.slow_ended += 1
+        self._observer.stream_ended(
+            StreamReport(
+                stream.head.address,
+                stream.head.method,
+                stream.last,
+                stream.last_bytes,
+                stream.was_full,
+                stream.resumes,
+                reason,
+                isinstance(failure, AgentError),
+            )
+        )
+
+    # credit
+
+    def _give_credit(self, stream: Stream) -> None:
+        """Tell the agent how far it may go on, when enough has been taken since it was told."""
+        exchange, through = stream.exchange, stream.credit_due()
+        if through is None or exchange is None or stream.credit is None:
+            return
+        stream.grant(through)
+        self._tell(exchange.session, exchange.session.dialect.credit(exchange.id, stream.credit, through))
+
+    def _acknowledge_end(self, stream: Stream) -> None:
+        """Tell the agent that it may forget the stream: by the number after the last event's."""
+        session, stream.end_due = stream.end_due, None
+        if session is not None and stream.credit is not None:
+            self._tell(session, session.dialect.credit(stream.head.exchange_id, stream.credit, stream.last + 1))
+
+    def _committed(self, stream: Stream) -> None:
+        """More of a durable window is on disk."""
+        self._give_credit(stream)
+        if stream.window.is_end_committed:
+            self._acknowledge_end(stream)
+
+    # the reader's side
+
+    def find(self, principal: Principal, address: Address, position: Position) -> Stream:
+        """The stream that a position is in. Raises STREAM_GONE: unknown, forgotten and foreign look alike."""
+        stream = self._streams.get(position.stream) or self._load(position.stream)
+        if (
+            stream is None
+            or not stream.may_be_read_by(principal, address)
+            or position.epoch not in ("", stream.head.epoch)
+            or (position.offset > stream.last and (stream.is_over or not stream.is_durable))
+        ):
+            raise Refused(Reason.STREAM_GONE)
+        return stream
+
+    def resume(self, stream: Stream, offset: int, reader: Reader) -> None:
+        """Go on reading behind an offset. Another reader of this stream is sent away."""
+        replaced, stream.reader = stream.reader, None
+        if replaced is not None:
+            replaced.end(Refused(Reason.STREAM_RESUMED))
+        if not stream.is_over and stream.exchange is not None:
+            call_off(stream.slot, stream)
+        self._windows.is_read(stream)
+        self._counters.resumes += 1
+        stream.resumes += 1
+        stream.reader, stream.cursor = reader, offset
+        first = stream.window.first
+        if offset + 1 < first:
+            self._counters.gaps += 1
+            reader.gap(offset + 1, Event(b"%b%d" % (stream.prefix, first - 1), b""))
+            stream.cursor = first - 1
+        self.read_on(stream, reader)
+
+    def read_on(self, stream: Stream, reader: Reader) -> None:
+        """A reader has room again."""
+        if stream.reader is not reader:
+            return
+        stream.has_room = True
+        if stream.cursor < stream.last and stream.exchange is not None:  # its agent may have had to wait for this
+            stream.exchange.expires_at = self._clock.monotonic() + stream.exchange.idle_seconds
+        while stream.has_room and stream.cursor < stream.last:
+            for event in stream.window.after(stream.cursor, _BATCH):
+                stream.cursor += 1
+                if stream.cursor > stream.taken:
+                    stream.taken = stream.cursor
+                    stream.taken_bytes += len(event.body)
+                stream.has_room = reader.event(event, stream.headers)
+                if not stream.has_room:
+                    break
+        self._check(stream)
+        if stream.is_over and stream.cursor >= stream.last and stream.reader is reader:
+            self._finish(stream, reader)
+
+    def leave(self, stream: Stream, reader: Reader) -> None:
+        """A reader is gone: the stream is detached from it, and goes on for a while (decision 19)."""
+        if stream.reader is not reader:
+            return
+        stream.reader, stream.has_room = None, False
+        self._windows.is_unread(stream)
+        exchange = stream.exchange
+        if stream.is_over or exchange is None:
+            return
+        if not self._limits.detach_grace_seconds:
+            self._stop(stream)
+            return
+        self._set_timer(stream, self._limits.detach_grace_seconds, self._stop)
+        self._count(stream)  # what was read makes room for what will not be
+        if self._windows.has_room(stream):
+            stream.take()
+            self._check(stream)
+
+    def _stop(self, stream: Stream) -> None:
+        """Nobody came back to read."""
+        if stream.exchange is not None:
+            self._cancel(stream.exchange, Refused(Reason.CLIENT_GONE))
+
+    def _finish(self, stream: Stream, reader: Reader) -> None:
+        stream.reader = None
+        self._windows.is_unread(stream)
+        if not stream.last or not self._limits.replay_seconds:
+            self.forget(stream)
+        reader.end(stream.failure)
+
+    # what is kept, and for how long
+
+    def _rest(self, stream: Stream) -> None:
+        """A stream that is over stays for a while, and in any case for as long as its reader may take for the rest."""
+        seconds = self._limits.replay_seconds
+        if stream.reader is None:
+            self._windows.is_unread(stream)
+        else:
+            seconds = max(seconds, _REST_SECONDS)
+        self._set_timer(stream, seconds, self._overdue)
+
+    def _overdue(self, stream: Stream) -> None:
+        reader, stream.reader = stream.reader, None
+        self.forget(stream)
+        if reader is not None:
+            self._counters.slow_ended += 1
+            reader.end(Refused(Reason.STREAM_TOO_SLOW))
+
+    def forget(self, stream: Stream) -> None:
+        """Let go of a stream: nobody can read it any more."""
+        if self._let_go(stream):
+            self._acknowledge_end(stream)
+            stream.window.drop()
+
+    def _let_go(self, stream: Stream) -> bool:
+        """A stream is none of this process's any more. False when it was not before."""
+        call_off(stream.slot, stream)
+        if self._streams.pop(stream.head.id, None) is None:
+            return False
+        self._windows.give_back(stream)
+        return True
+
+    def _set_timer(self, stream: Stream, seconds: float, callback: Callable[[Stream], None]) -> None:
+        call_off(stream.slot, stream)
+        stream.slot = self._wheel.put(stream, self._clock.monotonic() + seconds, callback)
+
+    # streams that an earlier process has left
+
+    def _load(self, id: str) -> Stream | None:
+        if self._durable is None:
+            return None
+        found: list[Stream] = []
+        try:
+            stored = self._durable.find(id, lambda: self._committed(found[0]))
+        except StoreError as error:
+            raise self._store_failed(error) from error
+        if stored is None:
+            return None
+        stream = Stream(stored.head, stored.window, self._limits.stream_window, None)
+        found.append(stream)
+        stream.is_durable, stream.is_over = True, stored.is_over
+        stream.failure = None if stored.failure is None else AgentError(stored.failure)
+        stream.cursor = stored.window.first - 1  # nobody knows what was read
+        self._add(stream, None)
+        self._windows.is_unread(stream)
+        if stream.is_over:
+            self._rest(stream)
+        else:
+            self._set_timer(stream, self._limits.resume_grace_seconds, self._agent_stayed_away)
+        return stream
+
+    def _agent_stayed_away(self, stream: Stream) -> None:
+        if stream.exchange is None and not stream.is_over:
+            self.ended(stream, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
+
+    def left_by_earlier(self, exchange_id: str, address: Address) -> Stream | None:
+        """The stream of a call that was handed over by an earlier process, when it still waits for its agent."""
+        if self._durable is None:
+            return None
+        try:
+            id = self._durable.find_exchange(exchange_id)
+        except StoreError as error:
+            raise self._store_failed(error) from error
+        stream = None if id is None else self._streams.get(id) or self._load(id)
+        if stream is None or stream.is_over or stream.exchange is not None or stream.head.address != address:
+            return None
+        return stream
+
+    def _store_failed(self, error: StoreError) -> Refused:
+        self._observer.notice("store_trouble", message=str(error))
+        return Refused(Reason.RELAY_BUSY, "the relay's store has failed")
+
+    def go_on(self, stream: Stream, exchange: Exchange) -> int:
+        """The agent of a stream is back; the event from behind which it is to go on.
+
+        One that nobody reads has as long for its reader as it had: agents that come and go do not prolong it.
+        """
+        if stream.exchange is None:
+            call_off(stream.slot, stream)
+            if stream.reader is None:
+                self._set_timer(stream, self._limits.detach_grace_seconds, self._stop)
+        stream.exchange, exchange.stream = exchange, stream
+        through = stream.grantable
+        stream.grant(through)
+        return through
+
+
+def _stored(failure: Failure) -> bytes | None:
+    """A failure as it is kept: a JSON-RPC error object."""
+    return jsonrpc.refusal(failure) if isinstance(failure, Refused) else failure and failure.body
+
+
+def _is_at_once(failure: Failure) -> bool:
+    return isinstance(failure, Refused) and failure.reason in _AT_ONCE
