@@ -37,7 +37,8 @@ from a2a_relay.connector.watch import Wait, Watch, wait_for
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.agent_side import AuthOk
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024 * 1024 + 64 * 1024
+"""A body of the largest size that a relay may be set to, and what a frame puts around it."""
 _LOG = structlog.get_logger("a2a_relay.connector")
 
 Token = str | TokenSource | Callable[[], str | Awaitable[str]]
@@ -185,10 +186,12 @@ class Connector:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watch.run())
-                keeper = self._keeper = tasks.create_task(self._keep_attached(tasks, agent, watch))
+                calls = Calls(tasks, agent, watch.report_down)
+                keeper = self._keeper = tasks.create_task(self._keep_attached(tasks, agent, watch, calls))
                 if self._is_stopping:
                     keeper.cancel()
                 await asyncio.wait({keeper})
+                calls.drop_all()
                 raise _Ended
         except* _Ended:
             pass  # with it the group has ended what still ran: the watch, and calls whose answers nobody awaits
@@ -197,14 +200,16 @@ class Connector:
                 await self._door.aclose()
         return None if keeper is None or keeper.cancelled() else keeper.result()
 
-    async def _keep_attached(self, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch) -> ConnectorRefused | None:
+    async def _keep_attached(
+        self, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch, calls: Calls
+    ) -> ConnectorRefused | None:
         """Attach again and again; the refusal that ended it."""
         waits = Waits(self._chance)
         was_attached = was_retried = False
         while True:
             try:
                 token = await self._tokens.read()
-                end = await self._attach_once(token, tasks, agent, watch)
+                end = await self._attach_once(token, tasks, agent, watch, calls)
             except TokenUnavailable as missing:
                 if not was_attached:
                     return ConnectorRefused(str(missing))
@@ -231,18 +236,19 @@ class Connector:
         _LOG.info("detached", reason=end.message, close_code=end.close_code, retry_in_seconds=round(seconds, 2))
         await self._sleep(seconds)
 
-    async def _attach_once(self, token: str, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch) -> LinkEnd:
-        hello = Hello(token, watch.card, agent.adopts_ids, agent.serves_rest_v03, self._max_frame)
+    async def _attach_once(
+        self, token: str, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch, calls: Calls
+    ) -> LinkEnd:
+        hello = Hello(token, watch.card, agent.adopts_ids, agent.serves_rest_v03, self._max_frame, calls.claims())
         link = await attach(self._relay, self._tls, hello, time.monotonic)
         if isinstance(link, LinkEnd):
             return link
-        calls = Calls(tasks, agent, link.send, link.welcome, watch.report_down)
         try:
             self._link = link
             self._attached.set()
             self._announce(link.welcome)
             await self._publish()
-            return await link.run(calls)
+            return await link.run(calls, tasks)
         finally:
             self._link = None
             self._attached.clear()

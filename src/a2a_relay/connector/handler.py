@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -65,14 +66,16 @@ class HandlerUpstream:
             found = self._handler(request)
             if inspect.isawaitable(found):
                 await output.answer(_body(await found))
-            elif request.stream:
-                async for event in found:
-                    await output.event(_body(event))
-            else:
-                last: Body = None
-                async for event in found:
-                    last = event
-                await output.answer(_body(last))
+                return
+            async with _closing(found):
+                if request.stream:
+                    async for event in found:
+                        await output.event(_body(event))
+                else:
+                    last: Body = None
+                    async for event in found:
+                        last = event
+                    await output.answer(_body(last))
         except AgentError as error:
             raise CallFailed(error.as_bytes()) from error
         except CallFailed:
@@ -80,6 +83,16 @@ class HandlerUpstream:
         except Exception as error:
             _LOG.warning("handler_failed", method=request.method, error=place_of(error))
             raise CallFailed(error_object(_INTERNAL_CODE, "the agent has failed", "HANDLER_FAILED")) from error
+
+
+@asynccontextmanager
+async def _closing(events: AsyncIterator[Body]) -> AsyncIterator[None]:
+    """A generator whose events nobody wants any more ends now, and not when it happens to be collected."""
+    try:
+        yield
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
 
 
 def _body(found: Body) -> bytes:

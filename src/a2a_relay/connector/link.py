@@ -6,24 +6,28 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from a2a_relay.connector.calls import Calls
+from a2a_relay.connector.outbox import Outbox
 from a2a_relay.connector.reconnect import LinkEnd
 from a2a_relay.connector.refused import one_line
 from a2a_relay.connector.relay_url import RelayUrl
 from a2a_relay.connector.upstream import failed
-from a2a_relay.wire import agent_side
-from a2a_relay.wire.agent_side import AuthOk, AuthRefused, Cancel, Goaway, IncomingRequest
-from a2a_relay.wire.frames import Ping, Probe, Unreadable
+from a2a_relay.wire import agent_side, chunks
+from a2a_relay.wire.agent_side import AuthOk, AuthRefused, Cancel, Credit, Goaway, IncomingRequest
+from a2a_relay.wire.chunks import ChunkReader
+from a2a_relay.wire.frames import CHUNKS, Chunk, ChunkTaken, Ping, Probe, Resume, Unreadable
 
 DIAL_SECONDS = 15.0
 AUTH_SECONDS = 30.0
 _PING_SECONDS = 20.0
+_SILENCE_SECONDS = 60.0
+"""A link over which no byte has come for so long is dead: a ping that is answered is a byte."""
 _CLOSE_SECONDS = 3.0
 _OVERHEAD_BYTES = 64 * 1024
 _LOG = structlog.get_logger("a2a_relay.connector")
@@ -38,6 +42,8 @@ class Hello(NamedTuple):
     rest_v03: bool
     max_frame: int
     """The largest frame that is taken from the relay, in bytes."""
+    resume: Resume | None = None
+    """What is held of a session whose link was cut."""
 
 
 class _Dial(connect):
@@ -47,10 +53,24 @@ class _Dial(connect):
         return exc
 
 
-class Link:
-    """An attached link. Every frame is written whole by `send`, in the order of the calls to it."""
+class _Connection(ClientConnection):
+    """Bytes are life, whole frames or not: a pong may stand behind a large body for long."""
 
-    def __init__(self, connection: ClientConnection, hello: Hello, welcome: AuthOk, now: Callable[[], float]) -> None:
+    heard_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.heard_at = self.loop.time()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+
+class Link:
+    """An attached link."""
+
+    def __init__(self, connection: _Connection, hello: Hello, welcome: AuthOk, now: Callable[[], float]) -> None:
         self.welcome = welcome
         self.told_card = hello.agent_card
         self.told_rest_v03 = hello.rest_v03
@@ -60,33 +80,70 @@ class Link:
         self._now = now
         self._attached_at = now()
         self._goaway: Goaway | None = None
+        self._is_left = self._is_silent = False
+        self._outbox = Outbox(self._write, now, in_pieces=CHUNKS in welcome.features)
+        self._joined = ChunkReader(hello.max_frame, 2 * hello.max_frame)
 
     async def send(self, frame: bytes) -> None:
-        """Write one frame, waiting while the relay is slow. A link that is gone takes it silently: `run` says why."""
-        with suppress(ConnectionClosed):
-            await self._connection.send(frame, text=True)
+        """Send a frame of the link itself. A link that is gone takes it silently: `run` says why."""
+        await self._outbox.say(frame)
 
-    async def run(self, calls: Calls) -> LinkEnd:
+    async def run(self, calls: Calls, tasks: asyncio.TaskGroup) -> LinkEnd:
         """Dispatch frames until the link ends."""
+        helpers = [tasks.create_task(self._outbox.run()), tasks.create_task(self._watch())]
+        calls.attach(self._outbox, self.welcome)
+        is_cut = False
         try:
             while True:
                 await self._dispatch(await self._connection.recv(decode=False), calls)
         except ConnectionClosed as closed:
+            is_cut = not self._is_left
             return self._end(closed)
         finally:
-            calls.link_lost()
+            for helper in helpers:
+                helper.cancel()
+            self._outbox.close()
+            if is_cut:
+                calls.cut()
+            else:
+                calls.drop_all()
 
     async def close(self) -> None:
         """Leave: the relay learns that the agent is gone on purpose."""
-        await self._connection.close()
+        self._is_left = True
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._connection.close()
+        except TimeoutError:  # what is under way has not left in this time, and the close frame stands behind it
+            self._connection.transport.abort()
+
+    async def _write(self, message: bytes, is_text: bool) -> None:
+        with suppress(ConnectionClosed):
+            await self._connection.send(message, text=is_text)
+
+    async def _watch(self) -> None:
+        """Give up a link over which nothing comes any more, not even the answers to pings."""
+        connection = self._connection
+        while not self._is_silent:
+            left = connection.heard_at + _SILENCE_SECONDS - connection.loop.time()
+            await asyncio.sleep(max(left, 0))
+            self._is_silent = left <= 0
+        connection.transport.abort()
 
     async def _dispatch(self, frame: bytes, calls: Calls) -> None:
         event = agent_side.read(frame)
         match event:
             case IncomingRequest():
                 calls.start(event)
+            case Credit():
+                calls.credit(event.id, event.through)
             case Cancel():
+                self._joined.drop(event.id)
                 calls.cancel(event.id)
+            case Chunk():
+                await self._join(event, calls)
+            case ChunkTaken():
+                self._outbox.take(event)
             case Ping():
                 await self.send(agent_side.PONG)
             case Probe():
@@ -97,12 +154,29 @@ class Link:
             case Unreadable():
                 _LOG.warning("frame_unreadable", reason=str(event.reason))
                 if event.ids:
+                    self._joined.drop(event.ids[0])
+                    calls.cancel(event.ids[0])
                     await self.send(agent_side.error(event.ids[0], failed(event.reason).error))
             case _:
                 pass  # a newer relay may say more than this connector knows
 
+    async def _join(self, chunk: Chunk, calls: Calls) -> None:
+        """Take a piece of a frame; the whole one is dispatched as if it had come so."""
+        try:
+            receipt, frame = self._joined.take(chunk)
+        except chunks.TooLarge as refused:
+            _LOG.warning("frame_unreadable", reason=str(refused.reason))
+            await self.send(refused.receipt)
+            await self.send(agent_side.error(chunk.id, failed(refused.reason).error))
+            return
+        await self.send(receipt)
+        if frame is not None and not frame.startswith(chunks.HEAD):
+            await self._dispatch(frame, calls)
+
     def _end(self, closed: ConnectionClosed) -> LinkEnd:
         code, reason = _close_of(closed)
+        if self._is_silent:
+            reason = f"nothing was heard of the relay for {_SILENCE_SECONDS:.0f} s"
         return LinkEnd(
             message=one_line(self._goaway.reason if self._goaway is not None else reason),
             close_code=code,
@@ -123,9 +197,10 @@ async def attach(relay: RelayUrl, tls: ssl.SSLContext | None, hello: Hello, now:
             compression="deflate",  # where the relay wants it
             open_timeout=DIAL_SECONDS,
             ping_interval=_PING_SECONDS,
-            ping_timeout=_PING_SECONDS,
+            ping_timeout=None,
             close_timeout=_CLOSE_SECONDS,
             max_size=hello.max_frame + _OVERHEAD_BYTES,
+            create_connection=_Connection,
         )
     except (OSError, TimeoutError, WebSocketException) as error:
         return _undialled(error, relay)
@@ -137,7 +212,7 @@ async def attach(relay: RelayUrl, tls: ssl.SSLContext | None, hello: Hello, now:
     if isinstance(answer, LinkEnd):
         await connection.close()
         return answer
-    return Link(connection, hello, answer, now)
+    return Link(cast(_Connection, connection), hello, answer, now)
 
 
 async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | LinkEnd:
@@ -147,6 +222,7 @@ async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | 
         max_frame=hello.max_frame,
         adopts_ids=hello.adopts_ids,
         rest_v03=hello.rest_v03,
+        resume=hello.resume,
     )
     refusal = ""
     try:

@@ -12,6 +12,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from a2a_relay.connector import AgentError, Connector, IncomingRequest
+from a2a_relay.wire import chunks
+from a2a_relay.wire.frames import Chunk
 
 WELCOME = {
     "type": "auth_ok",
@@ -21,6 +23,8 @@ WELCOME = {
     "session": "s-1",
     "max_frame": 65536,
 }
+NEW_WELCOME = {**WELCOME, "max_frame": 8 << 20, "features": ["chunks", "resume"], "resume_seconds": 30}
+"""A relay with which streams survive their link."""
 OLD_WELCOME = {"type": "auth_ok", "agent_id": "echo", "tenant": "acme"}
 
 Frame = dict[str, Any]
@@ -40,6 +44,32 @@ class Link:
         async with asyncio.timeout(10):
             found: Frame = json.loads(await self.connection.recv())
             return found
+
+    def cut(self) -> None:
+        """The network fails."""
+        self.connection.transport.abort()
+
+    async def welcome(self, session: str, *, streams: Any = (), calls: Any = (), **more: Any) -> None:
+        """Take the link, and say what goes on over it."""
+        resumed = {"session": session, "streams": list(streams), "calls": list(calls)}
+        await self.say({**NEW_WELCOME, **resumed, **more})
+
+    async def credit(self, id: str, through: int) -> None:
+        await self.say({"type": "a2a.credit", "payload": {"id": id, "events": 4, "bytes": 9999, "through": through}})
+
+    async def cancel(self, id: str) -> None:
+        await self.say({"type": "a2a.cancel", "payload": {"id": id, "reason": "CLIENT_GONE"}})
+
+    async def hear_piece(self) -> Chunk:
+        """A piece of a large frame, without a receipt."""
+        async with asyncio.timeout(10):
+            found = chunks.read(await self.connection.recv(decode=False))
+            assert isinstance(found, Chunk)
+            return found
+
+    async def take(self, id: str, count: int) -> None:
+        """Give the receipt for pieces."""
+        await self.connection.send(chunks.write_taken(id, count), text=True)
 
     async def ask(self, id: str, method: str = "SendMessage", params: Any = None, **more: Any) -> None:
         payload = {"id": id, "method": method, "params": params or {}, "timeout_ms": 5000, **more}
@@ -96,19 +126,30 @@ async def echo(request: IncomingRequest) -> bytes:
     return request.params
 
 
-async def dialogue(script: Any, *, agent_card: Any = None, **agent: Any) -> None:
-    """Attach to a relay that follows a script, and stop when it has come to its end."""
+async def dialogue(*scripts: Script, agent_card: Any = None, sleep: Any = asyncio.sleep, **agent: Any) -> None:
+    """Attach to a relay that follows scripts, one a link, and stop when the last has come to its end."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def once(link: Link) -> None:
-        try:
-            await script(link)
-            done.set_result(None)
-        except BaseException as error:
-            done.set_exception(error)
-        await link.connection.wait_closed()
+    def followed(script: Script) -> Script:
+        async def follow(link: Link) -> None:
+            try:
+                await script(link)
+                if script is scripts[-1]:
+                    done.set_result(None)
+            except BaseException as error:
+                if not done.done():
+                    done.set_exception(error)
+            await link.connection.wait_closed()
 
-    async with relay(once) as url, Connector(url, "the-token", agent_card=agent_card, wait=never) as connector:
-        await connector.start(**(agent or {"handler": echo}))
+        return follow
+
+    connector = {"agent_card": agent_card, "wait": never, "chance": lambda: 0.01, "sleep": sleep}
+    async with relay(*map(followed, scripts)) as url, Connector(url, "the-token", **connector) as serving:
         async with asyncio.timeout(15):
+            starting = asyncio.ensure_future(serving.start(**(agent or {"handler": echo})))
+            await asyncio.wait({starting, done}, return_when=asyncio.FIRST_COMPLETED)
+            if done.done() and done.exception() is not None:
+                starting.cancel()  # a script that fails before its welcome is waited for in vain
+            else:
+                await starting
             await done

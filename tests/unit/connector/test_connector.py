@@ -48,9 +48,10 @@ async def test_the_first_frame_says_who_comes_and_with_which_card() -> None:
             "type": "auth",
             "token": "the-token",
             "protocol": "a2a-relay/1",
-            "max_frame": 16 * 1024 * 1024,
+            "max_frame": 64 * 1024 * 1024 + 64 * 1024,
             "adopts_ids": True,
             "rest_0_3": False,
+            "features": ["chunks", "resume"],
             "agent_card": {"name": "x"},
         }
         await link.say(WELCOME)
