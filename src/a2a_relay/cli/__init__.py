@@ -45,7 +45,10 @@ def relay() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 well, 1 the call failed, 2 refused as asked, 3 replaced (connect)."""
+    """Run the command line; the exit code.
+
+    0 well, 1 the call failed, 2 refused as asked, 3 replaced (connect), 4 well but for lost events (send --stream).
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character shows its number

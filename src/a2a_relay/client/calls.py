@@ -9,21 +9,21 @@ from typing import Any
 
 import httpx
 
-from a2a_relay.a2a import jsonbytes, jsonrpc, sse, versions
+from a2a_relay.a2a import jsonbytes, jsonrpc, versions
 from a2a_relay.a2a.methods import BY_OPERATION, Operation
 from a2a_relay.client.address import is_same_origin
-from a2a_relay.client.connection import QUICK_TIMEOUT, STREAM_TIMEOUT, error_of, failures_in_words, refusal_of
+from a2a_relay.client.connection import QUICK_TIMEOUT, STREAM_TIMEOUT, failures_in_words, refusal_of
 from a2a_relay.client.failures import ClientError
-from a2a_relay.errors import Refused
-
-MAX_EVENT_BYTES = 64 * 1024 * 1024
+from a2a_relay.client.results import document_of, result_of
+from a2a_relay.client.streams import NO_HOOKS, REAL_TIME, Hooks, Pace, StreamReading
 
 
 class AgentClient:
     """One agent at its base URL (without a trailing slash)."""
 
-    def __init__(self, http: httpx.Client, base: str) -> None:
+    def __init__(self, http: httpx.Client, base: str, pace: Pace = REAL_TIME) -> None:
         self._http = http
+        self._pace = pace
         self.base = base
         self.url = f"{base}/"
         self.version = versions.V10
@@ -37,7 +37,7 @@ class AgentClient:
             return None
         if not response.is_success:
             raise refusal_of(response)
-        return _document(response.content)
+        return document_of(response.content)
 
     def find_interface(self) -> None:
         """Read the card, if the agent shows one, and heed it: where there is none the call itself tells the rest."""
@@ -71,16 +71,23 @@ class AgentClient:
         """One unary JSON-RPC request; its `result`. Raises ClientError."""
         with failures_in_words(self.url):
             response = self._http.post(self.url, content=body, headers=self._headers())
-        return _result(response)
+        return result_of(response)
 
     def get_task(self, id: str) -> Any:
         """One task. Raises ClientError."""
         return self.post(self._request(Operation.GET, {"id": id}))
 
-    def stream(self, text: str) -> Iterator[Any]:
-        """Send one message and yield the `result` of each event as it comes. Raises ClientError."""
+    def stream(self, text: str, hooks: Hooks = NO_HOOKS) -> Iterator[Any]:
+        """Send one message and yield the `result` of each event as it comes, each once.
+
+        At a relay that keeps streams a lost connection is made again, and the stream read on where it was. The call
+        itself is made once. Raises ClientError, and StreamGap where `hooks` do not say that a gap is to be bridged.
+        """
+        reading = StreamReading(self._http, self._pace, hooks)
         with self.open_stream(text) as response:
-            yield from events_of(response)
+            loss = yield from reading.begin(response)
+        if loss is not None:
+            yield from reading.go_on(loss)
 
     @contextmanager
     def open_stream(self, text: str) -> Iterator[httpx.Response]:
@@ -121,54 +128,4 @@ def json_rpc_interfaces(card: Any) -> list[tuple[str, str]]:
     ]
     if not found and isinstance(card.get("url"), str) and card.get("preferredTransport", "JSONRPC") == "JSONRPC":
         found.append((card["url"], str(card.get("protocolVersion") or versions.V03)))
-    return found
-
-
-def events_of(response: httpx.Response) -> Iterator[Any]:
-    """The `result` of each event of a streaming call's answer. Raises ClientError, also in mid-stream."""
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        response.read()
-        yield _result(response)  # an agent that does not stream may answer at once
-        return
-    reader = sse.Reader(MAX_EVENT_BYTES)
-    try:
-        for data in response.iter_bytes():
-            for event in reader.feed(data):
-                yield _event_result(event)
-    except ValueError as error:
-        raise ClientError(f"the stream cannot be read: {error}") from error
-
-
-def _event_result(event: sse.Event) -> Any:
-    document = _document(event.data)
-    if event.name == "error" and "error" not in document:
-        raise error_of(document)
-    return _take_result(document)
-
-
-def _result(response: httpx.Response) -> Any:
-    try:
-        document = _document(response.content)
-    except ClientError:
-        raise refusal_of(response) from None
-    if not response.is_success and "error" not in document:
-        raise refusal_of(response)
-    return _take_result(document)
-
-
-def _take_result(document: dict[str, Any]) -> Any:
-    if "error" in document:
-        raise error_of(document["error"])
-    if "result" not in document:
-        raise ClientError("the answer is no JSON-RPC response")
-    return document["result"]
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    try:
-        found = jsonbytes.value(data.strip())
-    except Refused as error:
-        raise ClientError("the answer is not JSON") from error
-    if not isinstance(found, dict):
-        raise ClientError("the answer is no JSON object")
     return found

@@ -55,16 +55,21 @@ def failures_in_words(url: str) -> Iterator[None]:
     """Turn what httpx raises into a ClientError."""
     try:
         yield
-    except httpx.ConnectTimeout as error:
-        raise ClientError(f"{url} cannot be reached: no answer within {CONNECT_SECONDS:g} s") from error
-    except httpx.ConnectError as error:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise ClientError(f"{url} is not trusted: give --ca FILE for a private certificate ({error})") from error
-        raise ClientError(f"{url} cannot be reached: {error}") from error
-    except httpx.TimeoutException as error:
-        raise ClientError(f"{url} did not answer in time") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ClientError(f"the connection to {url} has failed: {str(error) or type(error).__name__}") from error
+        raise failure_of(url, error) from error
+
+
+def failure_of(url: str, error: httpx.HTTPError | httpx.InvalidURL) -> ClientError:
+    """What httpx has raised, in words."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return ClientError(f"{url} cannot be reached: no answer within {CONNECT_SECONDS:g} s")
+    if isinstance(error, httpx.ConnectError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return ClientError(f"{url} is not trusted: give --ca FILE for a private certificate ({error})")
+        return ClientError(f"{url} cannot be reached: {error}")
+    if isinstance(error, httpx.TimeoutException):
+        return ClientError(f"{url} did not answer in time")
+    return ClientError(f"the connection to {url} has failed: {str(error) or type(error).__name__}")
 
 
 def refusal_of(response: httpx.Response) -> ClientError:

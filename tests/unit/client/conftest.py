@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -28,6 +28,13 @@ class Heard:
         return json.loads(self.body)
 
 
+class Scene(Protocol):
+    """An answer that does more than to say something whole."""
+
+    def play(self, handler: BaseHTTPRequestHandler, stopped: threading.Event) -> None:
+        """Give it. `stopped` tells when the test is over."""
+
+
 @dataclass
 class Scripted:
     """The server: what it answers by method and path, and what it has heard."""
@@ -36,6 +43,8 @@ class Scripted:
     answers: dict[tuple[str, str], tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     streams: dict[str, bytes] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
+    scenes: dict[tuple[str, str], list[Scene]] = field(default_factory=dict)
+    """Answers that are given once each, before all others."""
 
     def say(self, method: str, path: str, body: Any, status: int = 200, content_type: str = "application/json") -> None:
         """Answer so from now on; what is not bytes goes as JSON."""
@@ -59,6 +68,7 @@ class Scripted:
 @pytest.fixture
 def server() -> Iterator[Scripted]:
     scripted = Scripted()
+    stopped = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -67,6 +77,10 @@ def server() -> Iterator[Scripted]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             heard = Heard(self.command, self.path, dict(self.headers), body)
             scripted.heard.append(heard)
+            scenes = scripted.scenes.get((heard.method, heard.path))
+            if scenes:
+                scenes.pop(0).play(self, stopped)
+                return
             status, headers, data = scripted.answer(heard)
             self.send_response_only(status)  # no Date of its own
             for name, value in {**headers, "Content-Length": str(len(data)), "Connection": "close"}.items():
@@ -86,6 +100,7 @@ def server() -> Iterator[Scripted]:
         try:
             yield scripted
         finally:
+            stopped.set()
             listening.shutdown()
             thread.join()
 
