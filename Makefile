@@ -3,12 +3,12 @@
 # make test      everything that a change must pass
 # make quick     the fast tests alone
 # make lint      style, types and import rules
-# make bench     what a relayed call costs, beside nginx (needs wrk, nginx, openssl; under four minutes)
+# make bench     what relayed calls and events cost, beside nginx (needs wrk, nginx, openssl; under six minutes)
 # make clean     remove what was made
 #
 # PYTHON=...     the interpreter to make .venv with (3.11 or newer; the first fitting one otherwise)
 # PYTEST_ARGS=.. further arguments for pytest
-# BENCH_ARGS=..  further arguments for benchmarks/run.py: --json, --only calls, --save FILE
+# BENCH_ARGS=..  further arguments for benchmarks/run.py: --json, --only streams, --save FILE
 #
 # All paths are relative, so that a directory with a space in its name is no matter.
 

@@ -18,9 +18,10 @@ import re
 import ssl
 import struct
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import jwt
@@ -54,8 +55,8 @@ def masked(payload: bytes) -> bytes:
     return head + b"\x00\x00\x00\x00" + payload
 
 
-class EchoAgent(asyncio.Protocol):
-    """One agent: upgrades, authenticates, answers."""
+class LinkedAgent(asyncio.Protocol):
+    """One agent: upgrades, authenticates, and is asked for what to write when a frame has come."""
 
     def __init__(self, host: str, auth: bytes, attached: asyncio.Future[None]) -> None:
         self._host = host
@@ -65,7 +66,7 @@ class EchoAgent(asyncio.Protocol):
         self._is_upgraded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast("asyncio.Transport", transport)
+        self.transport = transport = cast("asyncio.Transport", transport)
         key = base64.b64encode(os.urandom(16)).decode()
         transport.write(
             f"GET /agent HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,22 +81,31 @@ class EchoAgent(asyncio.Protocol):
                 self._held = head
                 return
             self._is_upgraded = True
-            self._transport.write(masked(self._auth))
+            self.transport.write(masked(self._auth))
         answers = []
         while (frame := _frame(held)) is not None:
             opcode, payload, held = frame
             if opcode == 1:
-                answers.append(self._answer(payload))
+                if self._attached.done():
+                    answers.append(self.answer(payload))
+                elif b'"auth_ok"' in payload:
+                    self._attached.set_result(None)
             elif opcode == 9:
                 answers.append(b"\x8a\x80\x00\x00\x00\x00" if not payload else b"")
         self._held = held
         if answers:
-            self._transport.write(b"".join(answers))
+            self.transport.write(b"".join(answers))
 
-    def _answer(self, payload: bytes) -> bytes:
+    def answer(self, payload: bytes) -> bytes:
+        """Frames to write now that this one has come."""
+        raise NotImplementedError
+
+
+class EchoAgent(LinkedAgent):
+    """Answers every call at once."""
+
+    def answer(self, payload: bytes) -> bytes:
         if b'"a2a.request"' not in payload[:32]:
-            if b'"auth_ok"' in payload and not self._attached.done():
-                self._attached.set_result(None)
             return b""
         found = _ID.search(payload)
         assert found is not None
@@ -153,6 +163,8 @@ class Fleet:
     agents: int
     tenants: int
     first: int = 0
+    make: Callable[[str, bytes, asyncio.Future[None]], LinkedAgent] = EchoAgent
+    protocol: str = ""
 
     async def attach(self) -> None:
         """Attach them all, many at once."""
@@ -170,12 +182,13 @@ class Fleet:
                 "agent_card": card,
                 "max_frame": 8 << 20,
             }
+            | ({"protocol": self.protocol} if self.protocol else {})
         ).encode()
         attached: asyncio.Future[None] = loop.create_future()
         context = _context() if parts.scheme == "wss" else None
         async with gate:
             await loop.create_connection(
-                lambda: EchoAgent(parts.netloc, auth, attached), str(parts.hostname), parts.port or 80, ssl=context
+                lambda: self.make(parts.netloc, auth, attached), str(parts.hostname), parts.port or 80, ssl=context
             )
             await asyncio.wait_for(attached, 60)
 
@@ -196,6 +209,16 @@ async def main(chosen: argparse.Namespace) -> None:
     await asyncio.Event().wait()
 
 
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """On the faster loop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--url", required=True)
@@ -204,10 +227,4 @@ if __name__ == "__main__":
     arguments.add_argument("--tenants", type=int, default=1)
     arguments.add_argument("--first", type=int, default=0, help="number of the first agent")
     arguments.add_argument("--http", type=int, default=0, help="port on which the same answer is served directly")
-    try:
-        import uvloop
-    except ImportError:
-        run = asyncio.run
-    else:
-        run = uvloop.run
     run(main(arguments.parse_args()))

@@ -40,7 +40,9 @@ def rendered(runs: list[dict[str, Any]]) -> str:
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
-    text = f"{row['value']:.2f} {row['unit']}"
+    if row["value"] is None:
+        return str(row["verdict"])
+    text = f"{row['value']:.2f} {row['unit']}".rstrip()
     return f"**{text}**" if row["verdict"] == "MISSED" else text
 
 

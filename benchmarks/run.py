@@ -1,9 +1,9 @@
 """The benchmark: what a relayed call costs, beside nginx as a bare reverse proxy and the same agent called directly.
 
-    make bench                                   the whole table, in under four minutes
+    make bench                                   the whole table, in under six minutes
     python benchmarks/run.py --json              the same as one JSON object
     python benchmarks/run.py --save FILE.jsonl   and a line for benchmarks/history.py
-    python benchmarks/run.py --only calls,flat   some of it: calls, open, memory, flat, bodies
+    python benchmarks/run.py --only calls,flat   some of it: calls, open, memory, flat, bodies, streams
 
 Linux only. Needs wrk, nginx and openssl (Debian: apt-get install wrk nginx-light openssl).
 Starts all it needs on loopback, on free ports, and ends by itself.
@@ -22,31 +22,15 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import stage
+import streams
+from rows import Row, table
 
 MANY = 5_000
 TLS_AGENTS = 1_000
 BODY_BYTES = 1 << 20
-
-
-class Row(NamedTuple):
-    """One figure. `bar` is what it should be at most; None where a figure only explains another."""
-
-    part: str
-    what: str
-    value: float
-    unit: str
-    bar: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """Whether the bar holds."""
-        if self.bar is None:
-            return ""
-        return "holds" if self.value <= self.bar else "MISSED"
 
 
 def calls(folder: Path) -> Iterator[Row]:
@@ -158,6 +142,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "memory": tls,
     "flat": flat,
     "bodies": bodies,
+    "streams": streams.streams,
 }
 
 
@@ -180,16 +165,6 @@ def about() -> dict[str, str]:
     }
 
 
-def table(facts: dict[str, str], rows: list[Row]) -> str:
-    """The rows as text."""
-    lines = [f"{name:<9} {text}" for name, text in facts.items()]
-    lines += ["", f"{'':<56} {'figure':>12} {'bar':>10}"]
-    for row in rows:
-        bar = "" if row.bar is None else f"<= {row.bar:g}"
-        lines.append(f"{row.what:<56} {row.value:>9.2f} {row.unit:<6} {bar:>7} {row.verdict}".rstrip())
-    return "\n".join(lines)
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--only", default=",".join(PARTS), help="parts to run, with commas between")
@@ -206,7 +181,10 @@ def main() -> None:
     facts = about()
     record = {
         **facts,
-        "rows": [{**row._asdict(), "value": round(row.value, 3), "verdict": row.verdict} for row in rows],
+        "rows": [
+            {**row._asdict(), "value": None if row.value is None else round(row.value, 3), "verdict": row.verdict}
+            for row in rows
+        ],
     }
     if chosen.save:
         with chosen.save.open("a") as file:

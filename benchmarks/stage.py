@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 from echo_agents import tenant_of, token
 
 HERE = Path(__file__).parent
@@ -104,6 +103,8 @@ def running(*argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(url: str) -> None:
+    import httpx  # what the loads use of this module starts quicker without
+
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
@@ -159,6 +160,59 @@ def agents(
         if attached.stdout.readline().strip() != "ready":
             raise SystemExit("the agents could not attach")
         yield attached
+
+
+@contextlib.contextmanager
+def stream_agents(server: Server, count: int, rate: float, size: int = 220) -> Iterator[None]:
+    """Agents that stream, attached."""
+    command = [sys.executable, str(HERE / "stream_agents.py"), "--secret", SECRET, "--agents", str(count)]
+    command += ["--rate", str(rate), "--size", str(size), "--url", f"ws{server.url.removeprefix('http')}/agent"]
+    with running(*command, stdout=subprocess.PIPE) as attached:
+        assert attached.stdout is not None
+        if attached.stdout.readline().strip() != "ready":
+            raise SystemExit("the agents could not attach")
+        yield
+
+
+@contextlib.contextmanager
+def sdk_agent(rate: float, seconds: float) -> Iterator[Server]:
+    """An agent that streams as a server built on a2a-sdk; each of its streams ends after so long."""
+    port = free_port()
+    command = [sys.executable, str(HERE / "sdk_agent.py"), "--port", str(port)]
+    command += ["--rate", str(rate), "--seconds", str(seconds)]
+    with running(*command, stderr=subprocess.DEVNULL) as started:
+        wait_for(f"http://127.0.0.1:{port}/.well-known/agent-card.json")
+        yield Server(started.pid, port)
+
+
+@contextlib.contextmanager
+def connector(server: Server, upstream: Server) -> Iterator[None]:
+    """A connector between a relay and an agent's own server, attached as the first agent."""
+    command = [
+        str(Path(sys.executable).with_name("relay")),
+        "connect",
+        "--upstream",
+        upstream.url,
+        "--relay",
+        server.url,
+    ]
+    environ = {**os.environ, "RELAY_TOKEN": token(SECRET, tenant_of(0, 1), "agent-0")}
+    with running(*command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as attached:
+        assert attached.stdout is not None
+        if not attached.stdout.readline():
+            raise SystemExit("the connector could not attach")
+        yield
+
+
+def read_streams(server: Server, file: Path, pid: int, streams: int, **options: float | bool) -> list[dict[str, float]]:
+    """Streams that are read: what each round has brought, and what the process `pid` has spent."""
+    command = [sys.executable, str(HERE / "stream_readers.py"), "--url", server.url, "--targets", str(file)]
+    command += ["--pid", str(pid), "--streams", str(streams)]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=90).stdout
+    found: list[dict[str, float]] = json.loads(output)
+    return found
 
 
 def targets(folder: Path, count: int, tenants: int = 1) -> Path:
