@@ -23,6 +23,7 @@ HEAD = """\
 | 1 | the call, or a check, has failed; one line on standard error says why, with the reason in brackets |
 | 2 | not possible as asked: a bad option, a setting, a refused agent |
 | 3 | `relay connect`: another session took this agent's place |
+| 4 | `relay send --stream`: well, but for events that were lost on the way for good; standard error says which |
 
 ## Which relay, and as whom
 

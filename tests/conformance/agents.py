@@ -152,9 +152,9 @@ class Agent:
         """The next call that no test has taken yet."""
         return await asyncio.wait_for(self._fresh_calls.get(), PATIENCE_SECONDS)
 
-    async def next_frame(self, kind: str) -> Json:
+    async def next_frame(self, kind: str, within: float = PATIENCE_SECONDS) -> Json:
         """The next frame of a type that no test has taken yet."""
-        return await asyncio.wait_for(self._fresh_frames[kind].get(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(self._fresh_frames[kind].get(), within)
 
     def received(self, kind: str) -> int:
         """How many frames of a type have arrived so far."""

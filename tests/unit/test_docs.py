@@ -72,7 +72,8 @@ def test_the_index_names_every_document() -> None:
 
 def frame_types_of_the_source() -> set[str]:
     """Every `type` that the wire room reads or writes."""
-    files = [*(SOURCE / "wire" / "dialects").glob("*.py"), SOURCE / "wire" / "agent_side.py"]
+    wire = SOURCE / "wire"
+    files = [*(wire / "dialects").glob("*.py"), wire / "agent_side.py", wire / "chunks.py"]
     code = "\n".join(re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL) for path in files)
     cases = re.findall(r'^ +case ("[\w.]+"(?: \| "[\w.]+")*):', code, re.MULTILINE)
     found = {name for case in cases for name in re.findall(r'"([\w.]+)"', case)}
