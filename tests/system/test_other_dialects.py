@@ -21,7 +21,9 @@ PATIENCE_SECONDS = 15.0
 
 @pytest.fixture(params=["fast", "plain"])
 def relay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Relay]:
-    with running_relay(tmp_path, "--relay-elixir-paths", "on", "--lane", request.param) as running:
+    with running_relay(
+        tmp_path, "--relay-elixir-paths", "on", "--detach-grace", "0", "--lane", request.param
+    ) as running:
         yield running
 
 

@@ -66,7 +66,7 @@ TARGETS = [
     b"/livez",
     b"/" + b"a" * 9000,
 ]
-ELIXIR = ("--relay-elixir-paths", "on")
+OPTIONS = ("--relay-elixir-paths", "on", "--detach-grace", "0")
 VERBS = [b"POST"] * 8 + [b"GET"] * 4 + [b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"BREW"]
 BODIES = [
     b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER"}}}',
@@ -228,8 +228,8 @@ async def answer_of(relay: Relay, dialogue: Dialogue, *, ends_writing: bool) -> 
 
 
 _DIFFERS = re.compile(
-    rb"(?i)\r\n(?:date|x-request-id|last-modified|etag): [^\r]*|[0-9a-f]{16}-[0-9a-f]+\.[0-9]+|127\.0\.0\.1:[0-9]+"
-    rb"|\"(?:connected_at|last_seen_at)\":\"[^\"]*\""
+    rb"(?i)\r\n(?:date|x-request-id|last-modified|etag|a2a-relay-stream): [^\r]*"
+    rb"|[0-9a-f]{16}-[0-9a-f]+\.[0-9]+|127\.0\.0\.1:[0-9]+|id: [A-Za-z0-9_-]{22}\.[0-9a-f]+-|\"(?:connected_at|last_seen_at)\":\"[^\"]*\""
 )
 
 
@@ -255,8 +255,8 @@ async def test_both_lanes_give_the_same_answers(tmp_path: Path) -> None:
     (tmp_path / "fast").mkdir()
     (tmp_path / "plain").mkdir()
     with (
-        running_relay(tmp_path / "fast", "--lane", "fast", *ELIXIR) as fast,
-        running_relay(tmp_path / "plain", "--lane", "plain", *ELIXIR) as plain,
+        running_relay(tmp_path / "fast", "--lane", "fast", *OPTIONS) as fast,
+        running_relay(tmp_path / "plain", "--lane", "plain", *OPTIONS) as plain,
     ):
         async with agent_of(fast), agent_of(plain):
             token = fast.token()

@@ -12,7 +12,7 @@ from a2a_relay.errors import Reason
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.agent_side import AuthOk, IncomingRequest
 from a2a_relay.wire.flow import Outgoing
-from a2a_relay.wire.frames import NO_HEADERS, RESUME
+from a2a_relay.wire.frames import CREDIT, NO_HEADERS
 
 # What a frame holds beside its body: the envelope, and the answer's headers.
 _ENVELOPE_BYTES = 16 * 1024
@@ -51,7 +51,7 @@ class CallOutput:
         self.max_body = max(welcome.max_frame - _ENVELOPE_BYTES, 1024)
         self.deadline: asyncio.Timeout | None = None
         self.task: asyncio.Task[None] | None = None
-        self.outgoing = Outgoing(request.id, request.window if RESUME in welcome.features else None)
+        self.outgoing = Outgoing(request.id, request.window if CREDIT in welcome.features else None)
         self.is_dropped = False
         self._has_nack = welcome.is_native
         self._road = road

@@ -27,6 +27,8 @@ class Session:
     max_frame: int
     serves_rest_v03: bool = False
     takes_chunks: bool = False
+    heeds_credit: bool = False
+    """Whether its agent has said so; one that has not is bounded, and not held to it."""
     can_resume: bool = False
     """Whether its agent side can go on with its exchanges over another link."""
     resumed: str = ""

@@ -48,7 +48,7 @@ from a2a_relay.wire.chunks import CHUNKED_FROM_BYTES
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import NATIVE, Dialect, choose
 from a2a_relay.wire.flow import Window
-from a2a_relay.wire.frames import CHUNKS, RESUME, Auth, Resumed, Welcome
+from a2a_relay.wire.frames import CHUNKS, CREDIT, RESUME, Auth, Resumed, Welcome
 
 HEARTBEAT_SECONDS = 30
 MAX_VIOLATIONS = 2
@@ -297,6 +297,7 @@ class RelayNode:
             max_frame=self.limits.link_max_frame(auth.max_frame, is_native=dialect is NATIVE),
             serves_rest_v03=dialect is NATIVE and auth.rest_v03,
             takes_chunks=dialect is NATIVE and CHUNKS in auth.features,
+            heeds_credit=dialect is NATIVE and CREDIT in auth.features,
             can_resume=dialect is NATIVE and RESUME in auth.features,
         )
 

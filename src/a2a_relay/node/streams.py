@@ -123,7 +123,7 @@ class Streams:
     def _may_go_on(self, stream: Stream, exchange: Exchange, size: int) -> bool:
         """Whether an event is welcome though its reader is behind; if not, the stream has been ended."""
         credit, limits = stream.credit, self._limits
-        if credit is not None:
+        if credit is not None and exchange.session.heeds_credit:
             held, held_bytes = stream.last - stream.granted, stream.last_bytes - stream.granted_bytes
             if not credit.has_room(held, held_bytes, size):
                 self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))

@@ -10,6 +10,7 @@ from a2a_relay.wire import chunks, codec
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     CHUNKS,
+    CREDIT,
     NATIVE_PROTOCOL,
     NO_HEADERS,
     RESUME,
@@ -227,7 +228,7 @@ def auth(
         "max_frame": max_frame,
         "adopts_ids": adopts_ids,
         "rest_0_3": rest_v03,
-        "features": [CHUNKS, RESUME],
+        "features": [CHUNKS, CREDIT, RESUME],
     }
     if resume is not None:
         fields["resume"] = {

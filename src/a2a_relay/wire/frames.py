@@ -17,6 +17,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 CHUNKS = "chunks"
+CREDIT = "credit"
 RESUME = "resume"
 
 

@@ -23,7 +23,7 @@ WELCOME = {
     "session": "s-1",
     "max_frame": 65536,
 }
-NEW_WELCOME = {**WELCOME, "max_frame": 8 << 20, "features": ["chunks", "resume"], "resume_seconds": 30}
+NEW_WELCOME = {**WELCOME, "max_frame": 8 << 20, "features": ["chunks", "credit", "resume"], "resume_seconds": 30}
 """A relay with which streams survive their link."""
 OLD_WELCOME = {"type": "auth_ok", "agent_id": "echo", "tenant": "acme"}
 

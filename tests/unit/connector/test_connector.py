@@ -51,7 +51,7 @@ async def test_the_first_frame_says_who_comes_and_with_which_card() -> None:
             "max_frame": 64 * 1024 * 1024 + 64 * 1024,
             "adopts_ids": True,
             "rest_0_3": False,
-            "features": ["chunks", "resume"],
+            "features": ["chunks", "credit", "resume"],
             "agent_card": {"name": "x"},
         }
         await link.say(WELCOME)

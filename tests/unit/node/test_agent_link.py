@@ -31,7 +31,7 @@ class TestTheHandshake:
                 "session":"e-1","heartbeat_seconds":30,"max_frame":4259840,"max_body":4194304,\
                 "public_urls":{"JSONRPC":"https://relay.example/t/acme/a2a/zaf/",\
                 "HTTP+JSON":"https://relay.example/t/acme/a2a/zaf"},\
-                "features":["chunks","resume"],"resume_seconds":30,"streams":[],"calls":[]}
+                "features":["chunks","credit","resume"],"resume_seconds":30,"streams":[],"calls":[]}
             << nothing
         """)
 

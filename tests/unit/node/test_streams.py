@@ -36,9 +36,12 @@ def say(link: Playbook, first: int, last: int, id: str = "e-1.1", size: int = 1)
         link.play(f'>> {{"type":"a2a.event","payload":{{"id":"{id}","seq":{seq},"result":{body}}}}}')
 
 
+HEEDS_CREDIT = ',"features":["credit"]'
+
+
 def begin(relay: Any, sink: RecordingSink, **call: Any) -> tuple[Playbook, Stream]:
-    """A native agent with one stream, whose request it has read."""
-    link = relay.attached()
+    """A native agent that heeds credit, with one stream, whose request it has read."""
+    link = relay.attached(more=HEEDS_CREDIT)
     stream = relay.node.stream(make_call("SendStreamingMessage", **call), sink)
     link.transport.take()
     return link, stream
@@ -559,6 +562,19 @@ class Heedless(NativeDialect):
 
     def credit(self, id: str, window: Window, through: int) -> bytes | None:
         return None
+
+
+def test_an_agent_that_never_said_that_it_heeds_credit_is_not_held_to_it(relay_with: Callable[..., Any]) -> None:
+    """Agents that were written before there was credit send what they have; they get it all the same."""
+    relay, sink = relay_with(stream_window=Window(4, 1_000), stream_buffer_events=10), RecordingSink(room=1)
+    link = relay.attached()
+    stream = relay.node.stream(make_call("SendStreamingMessage"), sink)
+    say(link, 1, 11)
+    sink.make_room(100)
+    relay.node.read_on(stream, sink)
+    assert (sink.offsets, sink.is_over) == (list(range(1, 12)), False)
+    assert credits_of(link)[-1] == 11
+    assert not link.transport.is_closed
 
 
 class TestAnAgentWithoutCredit:

@@ -21,6 +21,7 @@ from a2a_relay.wire.dialects.relay_go import RelayGoDialect
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     CHUNKS,
+    CREDIT,
     NATIVE_PROTOCOL,
     RESUME,
     AgentFrame,
@@ -87,7 +88,7 @@ class NativeDialect(RelayGoDialect):
             max_frame=welcome.max_frame,
             max_body=welcome.max_body,
             public_urls=dict(welcome.public_urls),
-            features=[CHUNKS, RESUME],
+            features=[CHUNKS, CREDIT, RESUME],
             resume_seconds=welcome.resume_seconds,
             streams=[_resumed(stream) for stream in welcome.streams],
             calls=list(welcome.calls),

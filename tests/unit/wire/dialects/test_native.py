@@ -16,6 +16,7 @@ from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO
 from a2a_relay.wire.flow import DEFAULT_WINDOW, Window
 from a2a_relay.wire.frames import (
     CHUNKS,
+    CREDIT,
     RESUME,
     AgentState,
     CardUpdate,
@@ -104,7 +105,7 @@ def test_a_unary_request_has_no_window() -> None:
 def test_the_welcome_is_understood() -> None:
     urls = {"JSONRPC": "https://relay.example/t/acme/a2a/zaf/"}
     welcome = NATIVE.welcome(Welcome("zaf", "acme", "e-1", 30, 500, 400, urls))
-    features = frozenset({CHUNKS, RESUME})
+    features = frozenset({CHUNKS, CREDIT, RESUME})
     assert agent_side.read(welcome) == agent_side.AuthOk("zaf", "acme", True, "e-1", 30, 500, urls, features)
 
 
