@@ -229,7 +229,8 @@ async def answer_of(relay: Relay, dialogue: Dialogue, *, ends_writing: bool) -> 
 
 _DIFFERS = re.compile(
     rb"(?i)\r\n(?:date|x-request-id|last-modified|etag|a2a-relay-stream): [^\r]*"
-    rb"|[0-9a-f]{16}-[0-9a-f]+\.[0-9]+|127\.0\.0\.1:[0-9]+|id: [A-Za-z0-9_-]{22}\.[0-9a-f]+-|\"(?:connected_at|last_seen_at)\":\"[^\"]*\""
+    rb"|[0-9a-f]{16}-[0-9a-f]+\.[0-9]+|127\.0\.0\.1:[0-9]+|id: [A-Za-z0-9_-]{22}\.[0-9a-f]+-"
+    rb"|\"(?:connected_at|last_seen_at)\":\"[^\"]*\""
 )
 
 
