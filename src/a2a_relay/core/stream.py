@@ -240,6 +240,13 @@ class Stream:
         """Everything that is here is taken over from the agent."""
         self.taken, self.taken_bytes = self.last, self.last_bytes
 
+    def take_through(self, offset: int) -> None:
+        """A reader says that it has everything up to `offset`, which is taken over then, whoever has given it."""
+        if offset > self.taken:
+            taken = list(self.window.after(self.taken, offset - self.taken))
+            self.taken += len(taken)
+            self.taken_bytes += sum(len(event.body) for event in taken)
+
     def credit_due(self) -> int | None:
         """The `through` to tell the agent, when enough has been taken since it was told."""
         if self.taken < self.due and self.taken_bytes < self.due_bytes:
