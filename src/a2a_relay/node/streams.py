@@ -287,6 +287,7 @@ class Streams:
         self._counters.resumes += 1
         stream.resumes += 1
         stream.reader, stream.cursor = reader, offset
+        stream.take_through(offset)
         first = stream.window.first
         if offset + 1 < first:
             self._counters.gaps += 1
@@ -348,6 +349,8 @@ class Streams:
 
     def _rest(self, stream: Stream) -> None:
         """A stream that is over stays for a while, and in any case for as long as its reader may take for the rest."""
+        if stream.head.id not in self._streams:
+            return  # it had to make room for others as soon as it was over
         seconds = self._limits.replay_seconds
         if stream.reader is None:
             self._windows.is_unread(stream)

@@ -40,6 +40,8 @@ class Windows:
     def count(self, stream: Stream) -> None:
         """Let go of what a window has no room for, and count the rest; others go when that is too much."""
         limits = self._limits
+        if stream.reader is None and stream.exchange is not None:
+            self.is_unread(stream)  # it grows: its turn may have come before, and must come again
         if not self._shrink(stream, stream.cursor, limits.replay_events, limits.replay_bytes):
             self._make_room(stream)
 
@@ -78,10 +80,10 @@ class Windows:
             unread = self._unread_of.get(tenant, {})
         while unread:
             other = next(iter(unread))
+            self.is_read(other)  # its turn comes again when it is counted once more
             if other.is_over:
                 self._forget(other)
             else:
-                self.is_read(other)  # its turn comes again when it is left once more
                 self._shrink(other, other.taken, 0, 0)
             if self._budget.take(tenant, 0):
                 return

@@ -403,6 +403,17 @@ class TestAWindow:
         relay.node.leave_stream(stream, second)
         assert (stream.window.first, stream.taken) == (4, 9)
 
+    def test_counts_what_a_reader_claims_to_have_as_taken(self, relay_with: Callable[..., Any]) -> None:
+        """A reader that claims more than it got harms itself, not the credit of its agent."""
+        relay, stuck, second = relay_with(stream_window=Window(8, 1_000)), RecordingSink(room=1), RecordingSink(room=1)
+        link, stream = begin(relay, stuck)
+        say(link, 1, 8, size=100)
+        resume(relay, stream, 7, second)
+        assert (second.offsets, credits_of(link)) == ([8], [8])
+        assert (stream.taken, stream.taken_bytes, stream.granted_bytes) == (8, 800, 800)
+        say(link, 9, 15, size=100)
+        assert (stream.is_over, relay.observer.refused_frames) == (False, [])
+
     def test_of_nothing_is_allowed(self, relay_with: Callable[..., Any]) -> None:
         relay, first, second = relay_with(replay_events=0, replay_bytes=0), RecordingSink(), RecordingSink()
         link, stream = begin(relay, first)
@@ -461,6 +472,35 @@ class TestBudgets:
         sink.make_room(50)
         relay.node.read_on(stream, sink)
         assert (sink.gaps, sink.offsets) == ([], list(range(1, 21)))
+
+    def test_hold_for_streams_that_go_on_growing_when_nobody_reads_them(self, relay_with: Callable[..., Any]) -> None:
+        relay = relay_with(replay_total_bytes=200_000)
+        link = relay.attached()
+        for number in range(1, 11):
+            sink = RecordingSink()
+            relay.node.leave_stream(relay.node.stream(STREAM, sink), sink)
+            say(link, 1, 1, id=f"e-1.{number}", size=1_000)
+        for seq in range(2, 60):
+            for number in range(1, 11):
+                say(link, seq, seq, id=f"e-1.{number}", size=1_000)
+        assert relay.node.snapshot().stream_bytes <= 100_000 + 1_128
+        assert relay.node.snapshot().calls_in_flight == 10
+
+    def test_may_take_a_stream_at_its_end_and_once_is_enough(self, relay_with: Callable[..., Any]) -> None:
+        """What was not counted yet is too much when it ends: it is gone, and nothing of it stays."""
+        relay, sink = relay_with(replay_total_bytes=40_000), RecordingSink()
+        link, stream = begin(relay, sink)
+        relay.node.leave_stream(stream, sink)
+        say(link, 1, 8, size=2_000)
+        last = 8
+        while relay.node.snapshot().stream_bytes < 19_500:
+            last += 1
+            say(link, last, last, size=100)
+        say(link, last + 1, last + 10, size=3)
+        link.play(END)
+        assert relay.node.snapshot() == Snapshot(1, 0, 0, 0)
+        assert (relay.node.streams._windows._unread, len(relay.node.wheel)) == ({}, 0)
+        self.fill(relay, "acme/other", 30)
 
     def test_are_given_back_to_the_last_byte(self, relay_with: Callable[..., Any]) -> None:
         relay = relay_with(replay_total_bytes=30_000)
