@@ -106,8 +106,7 @@ class AgentLink:
                 self.drop_body(event.id)  # an answer before the whole of its request
         elif type(event) is StreamEvent:
             if not self._node.exchanges.event(session, event):
-                self._count(session, is_known=False)
-                self.send(session.dialect.cancel(event.id, str(Reason.CLIENT_GONE)))
+                self._disown(session, event.id)
         else:
             self._dispatch(session, event)
 
@@ -229,8 +228,7 @@ class AgentLink:
     def _join(self, session: Session, chunk: Chunk) -> None:
         """Take a piece of a frame; the whole one is received as if it had come so."""
         if chunk.id not in session.exchanges:
-            self._count(session, is_known=False)
-            self.send(session.dialect.cancel(chunk.id, str(Reason.CLIENT_GONE)))
+            self._disown(session, chunk.id)
             return
         limits = self._node.limits
         if self._joined is None:
@@ -248,6 +246,12 @@ class AgentLink:
         self.send(receipt)
         if frame is not None and not frame.startswith(CHUNK_HEAD):
             self.receive(frame)
+
+    def _disown(self, session: Session, id: str) -> None:
+        """Nobody reads this here, and its agent should stop; not so when another process will go on with it."""
+        self._count(session, is_known=False)
+        if not self._node.is_leaving:
+            self.send(session.dialect.cancel(id, str(Reason.CLIENT_GONE)))
 
     def _count(self, session: Session, is_known: bool) -> None:
         if not is_known:

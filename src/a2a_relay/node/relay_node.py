@@ -328,7 +328,7 @@ class RelayNode:
         """A link is gone. Its calls fail, or wait for their agent; its end never removes a successor."""
         self._links.pop(session.id, None)
         was_current = self._hub.detach(session)
-        if code in _ENDS_OF_SESSIONS:
+        if code in _ENDS_OF_SESSIONS or self.is_leaving:
             self._reattachment.fail(session)
         else:
             self._reattachment.lose(session)
