@@ -37,12 +37,22 @@ class TestAfterAReopening:
             window.append(event(ZAF, number, body))
         first.close()
         second = Process(path)
-        assert second.log.find_exchange(ZAF.exchange_id) == ZAF.id
         stored = found(second, ZAF)
         assert stored.head == ZAF
         assert (stored.is_over, stored.failure) == (False, None)
         assert list(stored.window.after(0, 9)) == [event(ZAF, number, body) for number, body in enumerate(bodies, 1)]
         assert (stored.window.first, stored.window.last, stored.window.committed) == (1, 4, 4)
+        second.close()
+
+    def test_the_streams_of_an_agents_calls_are_found_whoever_has_found_them_before(self, path: Path) -> None:
+        left_behind(path)
+        second = Process(path)
+        wanted = ["unknown", ZAF.exchange_id, *map(str, range(300))]
+        assert second.log.find_exchanges(Address("other", "zaf"), wanted) == {}
+        assert second.log.find_exchanges(ZAF.address, wanted) == {ZAF.exchange_id: ZAF.id}
+        stored = found(second, ZAF)
+        assert second.log.find_exchanges(ZAF.address, wanted) == {ZAF.exchange_id: ZAF.id}
+        assert stored.window.last > 0
         second.close()
 
     def test_a_call_over_rest_has_no_id(self, path: Path) -> None:
@@ -104,7 +114,7 @@ class TestAfterAReopening:
         first = Process(path)
         found(first, ZAF).window.drop()
         assert first.log.find(ZAF.id, ignore) is None
-        assert first.log.find_exchange(ZAF.exchange_id) is None
+        assert first.log.find_exchanges(ZAF.address, [ZAF.exchange_id]) == {}
         first.close()
         second = Process(path)
         assert second.log.find(ZAF.id, ignore) is None

@@ -73,7 +73,7 @@ class TestEveryLog:
         window.drop()
         assert (window.first, window.size, numbers(window)) == (6, 0, [])
         assert log.find(ZAF.id, ignore) is None
-        assert log.find_exchange(ZAF.exchange_id) is None
+        assert log.find_exchanges(ZAF.address, [ZAF.exchange_id]) == {}
 
     def test_keeps_streams_apart(self, log: StreamLog) -> None:
         windows = {name: log.open(head(name), ignore) for name in ("a", "b", "c")}
@@ -87,7 +87,7 @@ class TestEveryLog:
         window = log.open(ZAF, ignore)
         extend(window, ZAF, 3)
         assert log.find(ZAF.id, ignore) is None
-        assert log.find_exchange(ZAF.exchange_id) is None
+        assert log.find_exchanges(ZAF.address, [ZAF.exchange_id]) == {}
         assert log.find("nobody", ignore) is None
         assert log.purge(2_000.0) == 0
         extend(window, ZAF, 1)

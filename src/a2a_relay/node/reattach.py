@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from a2a_relay.a2a.methods import BY_NAME, Operation
+from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call, Meta
 from a2a_relay.core.exchange import Exchange, Phase
 from a2a_relay.core.principal import Principal, Role
@@ -29,12 +30,12 @@ class Reattachment:
         self._exchanges = exchanges
         self._streams = streams
         self._grace_seconds = grace_seconds
-        self._lost: dict[str, tuple[Session, Slot]] = {}
+        self._lost: dict[Address, dict[Session, Slot]] = {}
 
     @property
     def sessions(self) -> list[Session]:
         """Those that are waited for."""
-        return [session for session, _ in self._lost.values()]
+        return [session for sessions in self._lost.values() for session in sessions]
 
     def lose(self, session: Session) -> None:
         """A session's link was cut: what is in flight on it waits, where its agent can go on with it."""
@@ -42,7 +43,7 @@ class Reattachment:
             return
         if session.can_resume and self._grace_seconds:
             slot = self._wheel.put(session, self._clock.monotonic() + self._grace_seconds, self._give_up)
-            self._lost[session.id] = session, slot
+            self._lost.setdefault(session.address, {})[session] = slot
         else:
             self.fail(session)
 
@@ -51,7 +52,10 @@ class Reattachment:
         self._exchanges.fail_all(session, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
 
     def _give_up(self, session: Session) -> None:
-        self._lost.pop(session.id, None)
+        sessions = self._lost.get(session.address, {})
+        sessions.pop(session, None)
+        if not sessions:
+            self._lost.pop(session.address, None)
         self.fail(session)
 
     def resume(
@@ -60,10 +64,11 @@ class Reattachment:
         """An agent is back, and claims what it holds of an earlier session, which may still seem to be `live`.
 
         What becomes of each stream, and the calls whose answers are awaited. What waited for this agent and was not
-        claimed ends.
+        claimed ends. Raises RELAY_BUSY when the store cannot be read; then everything is as it was.
         """
+        left = self._streams.left_by_earlier(session.address, [claim.id for claim in resume.streams])
         held = self._take_held(session, resume, live)
-        streams = tuple(self._go_on(session, claim, held.pop(claim.id, None)) for claim in resume.streams)
+        streams = tuple(self._go_on(session, claim, held.pop(claim.id, None), left.pop(claim.id, None)) for claim in resume.streams)
         calls = [held.pop(id) for id in resume.calls if id in held and held[id].stream is None]
         for exchange in calls:
             self._exchanges.adopt(exchange, session)
@@ -76,9 +81,8 @@ class Reattachment:
         session.resumed = resume.session
         if live is not None and resume.session in (live.id, live.resumed) and live.can_resume:
             held.update(live.exchanges)
-        for lost, slot in [found for found in self._lost.values() if found[0].address == session.address]:
+        for lost, slot in self._lost.pop(session.address, {}).items():
             call_off(slot, lost)
-            del self._lost[lost.id]
             if resume.session in (lost.id, lost.resumed):
                 held.update(lost.exchanges)
             else:
@@ -89,11 +93,9 @@ class Reattachment:
         for exchange in list(exchanges):
             self._exchanges.settle(exchange, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
 
-    def _go_on(self, session: Session, claim: Claim, exchange: Exchange | None) -> Resumed:
-        """One stream goes on, or it is gone."""
-        stream = exchange.stream if exchange is not None else None
-        if exchange is None:
-            stream = self._streams.left_by_earlier(claim.id, session.address)
+    def _go_on(self, session: Session, claim: Claim, exchange: Exchange | None, left: Stream | None) -> Resumed:
+        """One stream goes on, of those that are in flight here or were `left` by an earlier process; or it is gone."""
+        stream = exchange.stream if exchange is not None else left
         if stream is None:
             if exchange is not None:
                 self._fail_rest([exchange])

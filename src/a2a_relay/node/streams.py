@@ -9,7 +9,7 @@ bounded for each stream, tenant and process; the windows that nobody reads go fi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.core.address import Address
@@ -412,18 +412,20 @@ class Streams:
         if stream.exchange is None and not stream.is_over:
             self.ended(stream, Refused(Reason.AGENT_DISCONNECTED, metadata={"delivered": "unknown"}))
 
-    def left_by_earlier(self, exchange_id: str, address: Address) -> Stream | None:
-        """The stream of a call that was handed over by an earlier process, when it still waits for its agent."""
-        if self._durable is None:
-            return None
+    def left_by_earlier(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, Stream]:
+        """Those of an agent's streams that were handed over by an earlier process and still wait for it."""
+        if self._durable is None or not exchange_ids:
+            return {}
         try:
-            id = self._durable.find_exchange(exchange_id)
+            found = self._durable.find_exchanges(address, exchange_ids)
         except StoreError as error:
             raise self._store_failed(error) from error
-        stream = None if id is None else self._streams.get(id) or self._load(id)
-        if stream is None or stream.is_over or stream.exchange is not None or stream.head.address != address:
-            return None
-        return stream
+        streams = {exchange_id: self._streams.get(id) or self._load(id) for exchange_id, id in found.items()}
+        return {
+            exchange_id: stream
+            for exchange_id, stream in streams.items()
+            if stream is not None and not stream.is_over and stream.exchange is None
+        }
 
     def _store_failed(self, error: StoreError) -> Refused:
         self._observer.notice("store_trouble", message=str(error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from a2a_relay.core.address import Address
 from a2a_relay.core.stream import StreamHead, StreamWindow
 
 
@@ -34,8 +35,8 @@ class StreamLog(Protocol):
     def find(self, id: str, on_commit: Callable[[], None]) -> StoredStream | None:
         """A stream that an earlier process has left."""
 
-    def find_exchange(self, exchange_id: str) -> str | None:
-        """The id of the stream of a call that an earlier process has left."""
+    def find_exchanges(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, str]:
+        """Of calls of an agent: the ids of the streams that an earlier process has left, whether found since or not."""
 
     def purge(self, opened_before: float) -> int:
         """Drop what was opened before this wall time; how many streams."""

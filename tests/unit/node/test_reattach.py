@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from a2a_relay.core.address import Address
 from a2a_relay.core.exchange import Result
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.position import Position
 from a2a_relay.core.stream import ReplayWindow, Stream, StreamHead
 from a2a_relay.core.stream_rules import StreamPolicy
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.relay_node import Snapshot
 from a2a_relay.ports.stream_log import StoredStream
 from a2a_relay.testing import (
@@ -347,6 +349,7 @@ class TestClaims:
             '{"session":"e-1","streams":{},"calls":{}}',
             '{"session":"e-1","streams":[null,1,{"id":1,"first":1,"last":1},{"id":"e-1.1","first":true,"last":0}]}',
             '{"session":"e-1","calls":[null,{},[],1]}',
+            r'{"session":"\ud800","streams":[{"id":"\ud800","first":1,"last":1}],"calls":["\ud800"]}',
         ],
     )
     def test_that_cannot_be_read_are_none(self, relay: Any, resume: str) -> None:
@@ -482,6 +485,7 @@ class Disk:
     """A log of streams that outlives nodes; what is committed is up to the test."""
 
     is_durable = True
+    is_broken = False
 
     class Kept(ReplayWindow):
         is_held_up = False
@@ -502,8 +506,11 @@ class Disk:
         found = self.streams.get(id)
         return None if found is None else StoredStream(*found)
 
-    def find_exchange(self, exchange_id: str) -> str | None:
-        return next((id for id, (head, _) in self.streams.items() if head.exchange_id == exchange_id), None)
+    def find_exchanges(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, str]:
+        if self.is_broken:
+            raise StoreError("the disk is gone")
+        heads = [head for head, _ in self.streams.values() if head.address == address]
+        return {head.exchange_id: head.id for head in heads if head.exchange_id in exchange_ids}
 
     def purge(self, opened_before: float) -> int:
         return 0
@@ -526,8 +533,8 @@ class TestARestart:
         node._epoch = process  # sessions of two processes have different names
         return node
 
-    def attach(self, node: Any, **resume: Any) -> tuple[Playbook, Any]:
-        token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": node.clock.now() + 60})
+    def attach(self, node: Any, agent_id: str = "zaf", **resume: Any) -> tuple[Playbook, Any]:
+        token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": agent_id, "exp": node.clock.now() + 60})
         link = Playbook(node, node.clock, token=token)
         claims = f',"resume":{json.dumps(resume)}' if resume else ""
         link.play(f'>> {{"type":"auth","token":"$token","protocol":"a2a-relay/1"{RESUME}{claims}}}')
@@ -608,6 +615,64 @@ class TestARestart:
             << {"type":"a2a.credit","payload":{"id":"p-1.1","through":3, ...}}
             << nothing
         """)
+
+    def test_is_survived_when_a_reader_is_back_before_the_agent(self, disk: Disk) -> None:
+        clock, sink = FakeClock(), RecordingSink()
+        node = self.start(disk, clock, "p")
+        link, _ = self.attach(node)
+        stream = node.stream(STREAM, RecordingSink())
+        say(link, 1, 3, id="p-1.1")
+        node = self.start(disk, clock, "q")
+        position = Position(stream.head.id, stream.head.epoch, 2)
+        node.stream(make_call("SendStreamingMessage", position=position), sink)
+        link, welcome = self.attach(node, session="p-1", streams=[claim("p-1.1", 4, 3), claim("p-1.1", 4, 3)])
+        assert welcome["streams"] == [{"id": "p-1.1", "through": 3}, {"id": "p-1.1", "gone": True}]
+        say(link, 4, 5, id="p-1.1")
+        assert sink.offsets == [3, 4, 5]
+
+    def test_leaves_nothing_to_the_claims_of_another_agent(self, disk: Disk) -> None:
+        clock = FakeClock()
+        node = self.start(disk, clock, "p")
+        link, _ = self.attach(node)
+        node.stream(STREAM, RecordingSink())
+        say(link, 1, 3, id="p-1.1")
+        node = self.start(disk, clock, "q")
+        _, welcome = self.attach(node, agent_id="other", session="p-1", streams=[claim("p-1.1", 4, 3)])
+        assert welcome["streams"] == [{"id": "p-1.1", "gone": True}]
+        assert (len(node.streams), len(node.wheel)) == (0, 0), "it is not even looked at"
+        clock.advance(31)
+        _, welcome = self.attach(node, session="p-1", streams=[claim("p-1.1", 4, 3)])
+        assert welcome["streams"] == [{"id": "p-1.1", "through": 3}]
+
+    def test_of_the_store_costs_no_call_its_agent(self, disk: Disk) -> None:
+        """Where claims cannot be looked up the agent is refused, and may come back with them."""
+        node, sink = self.start(disk, FakeClock(), "p"), RecordingSink()
+        link, _ = self.attach(node)
+        node.submit(make_call("SendMessage"), sink)
+        link.play("xx")
+        claims = {"session": "p-1", "streams": [claim("o-1.1", 4, 3)], "calls": ["p-1.1"]}
+        disk.is_broken = True
+        link, answer = self.attach(node, **claims)
+        assert answer["type"] == "error"
+        disk.is_broken = False
+        link, welcome = self.attach(node, **claims)
+        assert welcome["calls"] == ["p-1.1"]
+        link.play('>> {"type":"a2a.response","payload":{"id":"p-1.1","result":1}}')
+        assert sink.outcome == Result(b"1")
+
+    async def test_that_waits_for_other_calls_does_not_stop_a_stream_that_goes_on(self, disk: Disk) -> None:
+        node, sink = self.start(disk, FakeClock(), "p"), RecordingSink()
+        link, _ = self.attach(node)
+        node.stream(STREAM, RecordingSink())
+        node.submit(make_call("SendMessage"), sink)
+        leaving = asyncio.create_task(node.leave(10))
+        await asyncio.sleep(0)
+        say(link, 1, 3, id="p-1.1")
+        link.link.receive(chunks.write("p-1.1", b"{", is_last=False))
+        assert [frame for frame in link.transport.take_all() if frame["type"] == "a2a.cancel"] == []
+        link.play("xx")
+        assert reason(sink.outcome) is Reason.AGENT_DISCONNECTED, "nobody can come back to a relay that leaves"
+        await leaving
 
     async def test_that_is_announced_leaves_nothing_behind_in_the_old_process(self, disk: Disk) -> None:
         node, sink = self.start(disk, FakeClock(), "p"), RecordingSink()

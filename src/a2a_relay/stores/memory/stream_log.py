@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from a2a_relay.core.address import Address
 from a2a_relay.core.stream import ReplayWindow, StreamHead, StreamWindow
 from a2a_relay.ports.stream_log import StoredStream
 
@@ -19,8 +20,8 @@ class MemoryStreamLog:
     def find(self, id: str, on_commit: Callable[[], None]) -> StoredStream | None:
         return None
 
-    def find_exchange(self, exchange_id: str) -> str | None:
-        return None
+    def find_exchanges(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, str]:
+        return {}
 
     def purge(self, opened_before: float) -> int:
         return 0

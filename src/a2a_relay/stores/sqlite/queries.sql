@@ -27,8 +27,8 @@ DELETE FROM agents WHERE tenant = ? AND agent = ?;
 SELECT id, epoch, exchange_id, tenant, agent, owner, method, rpc_id, opened_at, is_over, failure
 FROM streams WHERE id = ?;
 
--- stream_of_exchange
-SELECT id FROM streams WHERE exchange_id = ?;
+-- streams_of_exchanges
+SELECT exchange_id, id, tenant, agent FROM (VALUES (?)) CROSS JOIN streams ON exchange_id = column1;
 
 -- streams_opened_before
 SELECT id FROM streams WHERE opened_at < ?;

@@ -68,10 +68,16 @@ class SqliteStreamLog:
         self._windows[id] = window
         return StoredStream(head, window, is_over, failure)
 
-    def find_exchange(self, exchange_id: str) -> str | None:
-        """The id of the stream of a call that an earlier process has left. Raises StoreError."""
-        rows = self._database.read(QUERIES["stream_of_exchange"], (exchange_id,))
-        return rows[0][0] if rows and not self._is_taken(rows[0][0]) else None
+    def find_exchanges(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, str]:
+        """Of calls of an agent: the ids of the streams that an earlier process has left. Raises StoreError."""
+        found: dict[str, str] = {}
+        for query in statements_of("streams_of_exchanges", [(exchange_id,) for exchange_id in exchange_ids]):
+            for exchange_id, id, *of in self._database.read(query.sql, query.parameters):
+                window = self._windows.get(id)
+                was_left = window is None or window.was_left
+                if was_left and id not in self._unsettled_drops and Address(*of) == address:
+                    found[exchange_id] = id
+        return found
 
     def purge(self, opened_before: float) -> int:
         """Drop what was opened before this wall time and has no window here; how many streams. Raises StoreError."""
@@ -161,6 +167,7 @@ class SqliteWindow(ReplayWindow):
         "_unwritten",
         "committed",
         "is_end_committed",
+        "was_left",
     )
 
     committed: int
@@ -180,7 +187,7 @@ class SqliteWindow(ReplayWindow):
         self._log = log
         self._head = head
         self._on_commit = on_commit
-        self._is_stored = is_stored
+        self._is_stored = self.was_left = is_stored
         self._is_dropped = self._is_waiting = False
         self._unwritten: list[bytes] = []
         self._kept = self.first  # the first that the file is to have

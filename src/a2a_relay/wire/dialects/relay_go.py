@@ -134,7 +134,7 @@ def _read_claim(item: Any) -> Claim | None:
     if not isinstance(item, dict):
         return None
     id, first, last = item.get("id"), item.get("first"), item.get("last")
-    if not isinstance(id, str) or type(first) is not int or type(last) is not int:
+    if not isinstance(id, str) or not id.isascii() or type(first) is not int or type(last) is not int:
         return None
     return Claim(id, first, last)
 
