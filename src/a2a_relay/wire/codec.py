@@ -18,6 +18,9 @@ _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
 MAX_DEPTH = jsonbytes.MAX_DEPTH + 4
 """A frame puts levels around a body: itself, its payload, openclaw's request, and one to spare."""
 
+MAX_HEADERS_BYTES = 16 * 1024
+"""Of one answer; they are kept as long as its stream, and few clients read more."""
+
 _FEW = 8
 
 Fields = Mapping[str, bytes]
@@ -63,18 +66,20 @@ def present(fields: Fields, name: str) -> bytes | None:
 
 
 def service_headers(fields: Fields) -> Mapping[str, str]:
-    """The `a2a-*` headers that an agent answers with; anything else, and the relay's own names, are dropped."""
+    """The `a2a-*` headers that an agent answers with; the relay's own names, anything else and too many are dropped."""
     data = fields.get("headers")
     if data is None:
         return NO_HEADERS
     found = jsonbytes.value(data)
     if not isinstance(found, dict):
         return NO_HEADERS
-    return {
-        name: text
-        for name, text in found.items()
-        if isinstance(text, str) and is_service_header(name) and len(text) <= 4096 and _HEADER_TEXT.fullmatch(text)
-    }
+    kept, size = {}, 0
+    for name, text in found.items():
+        if isinstance(text, str) and is_service_header(name) and len(text) <= 4096 and _HEADER_TEXT.fullmatch(text):
+            size += len(name) + len(text)
+            if size <= MAX_HEADERS_BYTES:
+                kept[name] = text
+    return kept
 
 
 def is_service_header(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from a2a_relay.a2a.jsonbytes import Malformed
@@ -87,6 +89,12 @@ def test_service_headers_are_a2as_own() -> None:
         "a2a-extensions": "x",
         "x-a2a-extensions": "y",
     }
+
+
+def test_service_headers_are_kept_up_to_a_size() -> None:
+    said = {f"a2a-x{number}": "x" * 4096 for number in range(900)}
+    kept = codec.service_headers({"headers": json.dumps(said).encode()})
+    assert list(kept) == ["a2a-x0", "a2a-x1", "a2a-x2"]
 
 
 @pytest.mark.parametrize("fields", [{}, {"headers": b"null"}, {"headers": b"[]"}, {"headers": b'"a2a-version"'}])

@@ -18,6 +18,8 @@ from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.wire.frames import Rest
 
 _NO_STREAM = "Last-Event-ID belongs to a stream"
+MAX_STREAM_ID_BYTES = 1024
+"""Every event carries the id of its call, and the stream keeps it."""
 
 
 def read_jsonrpc(
@@ -37,6 +39,8 @@ def read_jsonrpc(
         timeout, position = request.block.options
         if position is not None and not streams:
             raise Refused(Reason.INVALID_REQUEST, _NO_STREAM)
+        if streams and len(read.id) > MAX_STREAM_ID_BYTES:
+            raise Refused(Reason.INVALID_REQUEST, "the id of a call that streams is too long")
         call = tuple.__new__(
             Call,
             (

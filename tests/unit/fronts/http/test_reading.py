@@ -57,6 +57,14 @@ class TestJsonRpc:
         assert call.meta.service_headers == {"a2a-version": "1.0", "a2a-extensions": "x"}
         assert call.rest is None
 
+    def test_the_id_of_a_stream_is_short_for_every_event_carries_it(self) -> None:
+        body = b'{"jsonrpc":"2.0","id":"%b","method":"%b","params":{"message":{}}}'
+        assert rpc(body % (b"x" * 1022, b"SendStreamingMessage")).call.streams
+        assert not rpc(body % (b"x" * 9000, b"SendMessage")).call.streams
+        with pytest.raises(BadRequest) as caught:
+            rpc(body % (b"x" * 1023, b"SendStreamingMessage"))
+        assert caught.value.reason is Reason.INVALID_REQUEST
+
     def test_an_unknown_method_is_handed_on(self) -> None:
         call = rpc(b'{"jsonrpc":"2.0","id":7,"method":"vendor/x","params":{"task_id":1}}').call
         assert (call.operation, call.method, call.streams) == (Operation.EXTENSION, "vendor/x", False)
