@@ -55,6 +55,19 @@ class TestAfterAReopening:
         assert stored.window.last > 0
         second.close()
 
+    def test_what_waits_for_the_disk_is_known_when_the_window_has_let_it_go(self, path: Path) -> None:
+        process = Process(path)
+        window = process.log.open(ZAF, ignore)
+        process.settle()
+        process.log._is_writing = True  # the disk is slow
+        extend(window, ZAF, 100)
+        window.forget(100, 0, 0)
+        assert (window.size, window.waiting_bytes > 100 * 128) == (0, True)
+        process.log._write()
+        process.settle()
+        assert (window.committed, window.waiting_bytes) == (100, 0)
+        process.close()
+
     def test_a_call_over_rest_has_no_id(self, path: Path) -> None:
         first = Process(path)
         first.log.open(ZAF._replace(rpc_id=None), ignore)

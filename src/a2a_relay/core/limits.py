@@ -59,6 +59,13 @@ class Limits:
         """The largest frame of a native link, either way."""
         return self.max_body + FRAME_OVERHEAD_BYTES
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """What of one stream may wait for the disk: never less than what credit allows for."""
+        window = self.stream_window
+        allowed = window.bytes + window.events * EVENT_OVERHEAD_BYTES + self.max_frame
+        return max(allowed, self.stream_buffer_bytes)
+
     def link_max_frame(self, asked: int | None, *, is_native: bool) -> int:
         """The largest frame to write to an agent: what it said it takes, within this relay's own limit."""
         if asked is not None:

@@ -97,6 +97,10 @@ class StreamWindow(Protocol):
     def is_end_committed(self) -> bool:
         """Whether the end survives the process too; true of a window that does not."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is still to be handed to the disk, whether it is in the window yet or not; 0 where there is none."""
+
     def append(self, event: Event) -> None:
         """Take the event after `last`."""
 
@@ -130,6 +134,7 @@ class ReplayWindow:
         self.size = sum(map(len, self._bodies))
 
     is_end_committed = True
+    waiting_bytes = 0
 
     @property
     def committed(self) -> int:

@@ -68,7 +68,9 @@ class Reattachment:
         """
         left = self._streams.left_by_earlier(session.address, [claim.id for claim in resume.streams])
         held = self._take_held(session, resume, live)
-        streams = tuple(self._go_on(session, claim, held.pop(claim.id, None), left.pop(claim.id, None)) for claim in resume.streams)
+        streams = tuple(
+            self._go_on(session, claim, held.pop(claim.id, None), left.pop(claim.id, None)) for claim in resume.streams
+        )
         calls = [held.pop(id) for id in resume.calls if id in held and held[id].stream is None]
         for exchange in calls:
             self._exchanges.adopt(exchange, session)

@@ -160,6 +160,18 @@ class Streams:
         """What need not be done for each event: give credit, and count what has come."""
         self._give_credit(stream)
         self._count(stream)
+        if stream.is_durable and stream.exchange is not None:
+            self._require_written(stream, stream.exchange)
+
+    def _require_written(self, stream: Stream, exchange: Exchange) -> None:
+        """End a durable stream that comes faster than the disk takes it, however fast its reader is."""
+        if stream.window.waiting_bytes <= self._limits.unwritten_bytes or exchange.is_done:
+            return
+        if stream.credit is None:
+            self._cancel(exchange, Refused(Reason.RELAY_BUSY, "the relay's store is behind"))
+        else:
+            self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))
+            self._on_violation(exchange.session)
 
     def _count(self, stream: Stream) -> None:
         counters = self._counters

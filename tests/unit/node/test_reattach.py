@@ -28,7 +28,9 @@ from a2a_relay.testing import (
     make_token,
 )
 from a2a_relay.wire import chunks
+from a2a_relay.wire.dialects.a2a_v1 import A2A_V1
 from a2a_relay.wire.flow import Window
+from a2a_relay.wire.frames import Auth
 
 STREAM = make_call("SendStreamingMessage")
 RESUME = ',"features":["resume"]'
@@ -488,6 +490,7 @@ class Disk:
     is_broken = False
 
     class Kept(ReplayWindow):
+        waiting_bytes = 0
         is_held_up = False
         on_disk = 0
 
@@ -659,6 +662,28 @@ class TestARestart:
         assert welcome["calls"] == ["p-1.1"]
         link.play('>> {"type":"a2a.response","payload":{"id":"p-1.1","result":1}}')
         assert sink.outcome == Result(b"1")
+
+    @pytest.mark.parametrize("is_native", [True, False])
+    def test_is_no_reason_to_hold_what_the_disk_does_not_take(self, disk: Disk, is_native: bool) -> None:
+        """Its reader is as fast as it can be, and its agent waits for nothing."""
+        node, sink = self.start(disk, FakeClock(), "p"), RecordingSink()
+        link, _ = self.attach(node) if is_native else (self.attach_by_subprotocol(node), None)
+        stream = node.stream(STREAM, sink)
+        disk.streams[stream.head.id][1].waiting_bytes = node.limits.unwritten_bytes + 1
+        link.transport.take_all()
+        if is_native:
+            say(link, 1, 40, id="p-1.1")
+        else:
+            for _ in range(40):
+                link.play('>> {"jsonrpc":"2.0","id":"p-1.1","result":1}')
+        assert reason(sink.failure) is (Reason.CREDIT_EXCEEDED if is_native else Reason.RELAY_BUSY)
+        assert next(iter(node._hub)).violations == is_native
+
+    def attach_by_subprotocol(self, node: Any) -> Playbook:
+        token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": node.clock.now() + 60})
+        link = Playbook(node, node.clock, dialect=A2A_V1)
+        link.link.attach(Auth(token))
+        return link
 
     async def test_that_waits_for_other_calls_does_not_stop_a_stream_that_goes_on(self, disk: Disk) -> None:
         node, sink = self.start(disk, FakeClock(), "p"), RecordingSink()

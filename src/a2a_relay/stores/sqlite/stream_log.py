@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from a2a_relay.core.address import Address
+from a2a_relay.core.limits import EVENT_OVERHEAD_BYTES
 from a2a_relay.core.stream import Event, ReplayWindow, StreamHead
 from a2a_relay.ports.stream_log import StoredStream
 from a2a_relay.stores.sqlite.database import QUERIES, Database, Statement, statements_of
@@ -167,11 +168,13 @@ class SqliteWindow(ReplayWindow):
         "_unwritten",
         "committed",
         "is_end_committed",
+        "waiting_bytes",
         "was_left",
     )
 
     committed: int
     is_end_committed: bool
+    waiting_bytes: int
 
     def __init__(
         self,
@@ -190,6 +193,7 @@ class SqliteWindow(ReplayWindow):
         self._is_stored = self.was_left = is_stored
         self._is_dropped = self._is_waiting = False
         self._unwritten: list[bytes] = []
+        self.waiting_bytes = 0
         self._kept = self.first  # the first that the file is to have
         self._end: tuple[bytes | None] | None = None
         self.committed = last
@@ -198,6 +202,7 @@ class SqliteWindow(ReplayWindow):
     def append(self, event: Event) -> None:
         super().append(event)
         self._unwritten.append(event.body)
+        self.waiting_bytes += len(event.body) + EVENT_OVERHEAD_BYTES
         if not self._is_waiting:
             self.wait()
 
@@ -216,6 +221,7 @@ class SqliteWindow(ReplayWindow):
     def drop(self) -> None:
         super().drop()
         self._unwritten.clear()
+        self.waiting_bytes = 0
         self._is_dropped = True
         if self._is_stored:
             self._log.drop((self._head.id,))
@@ -246,6 +252,7 @@ class SqliteWindow(ReplayWindow):
         if self._unwritten or self._end is not None:
             group.reached.append((self, self.last, self._end is not None))
         self._unwritten.clear()
+        self.waiting_bytes = 0
         self._end = None
 
     def tell(self) -> None:
