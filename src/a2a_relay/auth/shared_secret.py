@@ -119,7 +119,7 @@ def _subject(claims: Mapping[str, Any]) -> str:
     for name in ("user_id", "sub", "agent_id"):
         found = claims.get(name)
         if isinstance(found, str | int) and not isinstance(found, bool) and str(found):
-            return str(found)[:256]
+            return str(found)[:256].encode("utf-8", "backslashreplace").decode()  # half a character has no UTF-8 form
     return "anonymous"
 
 

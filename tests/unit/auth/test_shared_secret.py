@@ -49,6 +49,7 @@ class TestRoles:
             ({"role": "client", "sub": 7}, Principal("acme", Role.SENDER, "7", None, EXP)),
             ({"role": "client", "agent_id": "zaf"}, Principal("acme", Role.SENDER, "zaf", None, EXP)),
             ({"role": "client"}, Principal("acme", Role.SENDER, "anonymous", None, EXP)),
+            ({"role": "client", "sub": "a\ud83d"}, Principal("acme", Role.SENDER, "a\\ud83d", None, EXP)),
             ({"agent_id": "zaf"}, Principal("acme", Role.ADMIN, "admin:zaf", "zaf", EXP)),
             ({"role": ""}, Principal("acme", Role.ADMIN, "admin:anonymous", None, EXP)),
             ({"user_id": "u", "agent_id": ""}, Principal("acme", Role.ADMIN, "admin:u", None, EXP)),
