@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes
+from a2a_relay.errors import Reason
 from a2a_relay.wire import chunks, codec
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
@@ -101,6 +103,8 @@ RelayFrame = (
     | Unreadable
 )
 
+_ID = re.compile(r"[!#-\[\]-~]{1,256}")
+"""Ids go into frames as they are."""
 _DEFAULT_MAX_FRAME = 1 << 20
 _DEFAULT_HEARTBEAT_SECONDS = 30
 
@@ -119,7 +123,9 @@ def read(frame: bytes) -> RelayFrame:
 
 def _read_chunk(message: bytes) -> RelayFrame:
     try:
-        return chunks.read(message)
+        chunk = chunks.read(message)
+        _require_id(chunk.id)
+        return chunk
     except jsonbytes.Malformed as error:
         return Unreadable(error.reason, codec.find_ids(chunks.head(message)))
 
@@ -164,7 +170,7 @@ def _read_welcome(fields: dict[str, bytes]) -> AuthOk:
         features=frozenset(codec.texts(fields, "features")),
         resume_seconds=codec.integer(fields, "resume_seconds") or 0,
         streams=_read_resumed(codec.present(fields, "streams")),
-        calls=codec.texts(fields, "calls"),
+        calls=tuple(id for id in codec.texts(fields, "calls") if _ID.fullmatch(id)),
     )
 
 
@@ -175,14 +181,21 @@ def _read_resumed(data: bytes | None) -> tuple[Resumed, ...]:
     return tuple(
         Resumed(item["id"], item["through"] if type(item.get("through")) is int else None)
         for item in found
-        if isinstance(item, dict) and isinstance(item.get("id"), str)
+        if isinstance(item, dict) and isinstance(item.get("id"), str) and _ID.fullmatch(item["id"])
     )
+
+
+def _require_id(id: str) -> str:
+    """Refuse an id that could not be written again as it is."""
+    if _ID.fullmatch(id) is None:
+        raise jsonbytes.Malformed(Reason.INVALID_REQUEST, "a call needs an id of printable ASCII")
+    return id
 
 
 def _read_request(payload: dict[str, bytes]) -> IncomingRequest:
     meta = jsonbytes.value(payload["meta"]) if "meta" in payload else {}
     return IncomingRequest(
-        id=codec.required_text(payload, "id"),
+        id=_require_id(codec.required_text(payload, "id")),
         method=codec.required_text(payload, "method"),
         params=payload.get("params", b"{}"),
         timeout_ms=codec.integer(payload, "timeout_ms") or 30_000,

@@ -38,6 +38,16 @@ def test_a_broken_piece_names_its_own_call_and_nobody_of_its_body(dialect: Any) 
     assert found.ids == ("e-1.1",)
 
 
+@pytest.mark.parametrize("id", [rb"\ud800", rb"\u00e9", b"a b", rb"a\"b", rb"a\\b", b"", b"x" * 257])
+def test_an_id_that_could_not_be_written_again_is_none(id: bytes) -> None:
+    request = b'{"type":"a2a.request","payload":{"id":"%b","method":"SendMessage"}}' % id
+    piece = b'{"type":"a2a.chunk","payload":{"id":"%b","last":false}}\nx' % id
+    assert [type(agent_side.read(frame)) for frame in (request, piece)] == [Unreadable, Unreadable]
+    welcome = agent_side.read(b'{"type":"auth_ok","calls":["%b"],"streams":[{"id":"%b"}]}' % (id, id))
+    assert isinstance(welcome, agent_side.AuthOk)
+    assert (welcome.calls, welcome.streams) == ((), ())
+
+
 def test_a_relay_that_speaks_relay_gos_dialect_alone_is_understood() -> None:
     welcome = RELAY_GO.welcome(Welcome("zaf", "acme", "e-1", 9, 9, 9, {}))
     found = agent_side.read(welcome)
