@@ -15,6 +15,7 @@ import pytest
 from log_processes import APPENDING, ZAF, Process, event, execute, extend, found, head, ignore, left_behind, numbers
 
 from a2a_relay.core.address import Address
+from a2a_relay.core.limits import EVENT_OVERHEAD_BYTES
 from a2a_relay.ports.directory import AgentRecord
 from a2a_relay.ports.stream_log import StoredStream
 from a2a_relay.stores.sqlite import database as sqlite_database
@@ -62,7 +63,7 @@ class TestAfterAReopening:
         process.log._is_writing = True  # the disk is slow
         extend(window, ZAF, 100)
         window.forget(100, 0, 0)
-        assert (window.size, window.waiting_bytes > 100 * 128) == (0, True)
+        assert (window.size, window.waiting_bytes > 100 * EVENT_OVERHEAD_BYTES) == (0, True)
         process.log._write()
         process.settle()
         assert (window.committed, window.waiting_bytes) == (100, 0)
