@@ -32,6 +32,13 @@ _RELAY_SCHEME = {
     }
 }
 
+_AGENT_SECURITY = "agentSecurity"
+_OWN_EXTENSION = {
+    "uri": jsonbytes.dump(RELAY_EXTENSION),
+    "description": b'"Reached through a2a-relay; authenticate with a token of the relay."',
+    "required": b"false",
+}
+
 
 class Served(NamedTuple):
     """A card as clients get it. `is_verbatim` when it is the agent's own bytes."""
@@ -227,20 +234,31 @@ def _v03_members(fields: dict[str, bytes], urls: dict[str, str], rest_v03: bool)
 
 
 def _capabilities(fields: dict[str, bytes]) -> bytes:
-    """The agent's capabilities with the relay's extension added; what the agent said of its security goes there."""
+    """The agent's capabilities with the relay's extension, once: what the agent asked of the relay by it stays.
+
+    What the agent said of its security goes there, too.
+    """
     raw = fields.get("capabilities", b"{}")
     members = jsonbytes.members(raw) if raw[:1] == b"{" else {}
-    extension = jsonbytes.dump(
-        {
-            "uri": RELAY_EXTENSION,
-            "description": "Reached through a2a-relay; authenticate with a token of the relay.",
-            "required": False,
-        }
-    )
+    listed = members.get("extensions", b"[]")
+    items = jsonbytes.elements(listed) if listed[:1] == b"[" else []
+    own_items = [item for item in items if _is_relays(item)]
+    others = [item for item in items if item not in own_items]
+    asked = jsonbytes.members(own_items[0]).get("params", b"") if own_items else b""
+    params = jsonbytes.members(asked) if asked[:1] == b"{" else {}
+    params.pop(_AGENT_SECURITY, None)
     said = {name: fields[name] for name in _SECURITY if name in fields}
     if said:
-        extension = extension[:-1] + b',"params":{"agentSecurity":' + rest.join_members(said) + b"}}"
-    listed = members.get("extensions", b"[]")
-    others = jsonbytes.elements(listed) if listed[:1] == b"[" else []
-    members["extensions"] = b"[" + b",".join([*others, extension]) + b"]"
+        params[_AGENT_SECURITY] = rest.join_members(said)
+    own = dict(_OWN_EXTENSION)
+    if params:
+        own["params"] = rest.join_members(params)
+    members["extensions"] = b"[" + b",".join([*others, rest.join_members(own)]) + b"]"
     return rest.join_members(members)
+
+
+def _is_relays(extension: bytes) -> bool:
+    """Whether an entry of a card's extensions is the relay's, as `relay_params` finds it."""
+    if extension[:1] != b"{" or RELAY_EXTENSION.encode() not in extension:
+        return False
+    return jsonbytes.text(jsonbytes.members(extension).get("uri")) == RELAY_EXTENSION

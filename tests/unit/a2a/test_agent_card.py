@@ -176,6 +176,21 @@ class TestARewrittenCard:
         card = serve({"url": EVIL, "capabilities": {"extensions": [{"uri": "x"}]}})
         assert [item["uri"] for item in card["capabilities"]["extensions"]] == ["x", RELAY_EXTENSION]
 
+    def test_has_the_relays_extension_once_with_what_the_agent_asked_by_it(self) -> None:
+        asked = {"uri": RELAY_EXTENSION, "params": {"streamWindow": "durable", "agentSecurity": "made up"}}
+        card = serve({"url": EVIL, "capabilities": {"extensions": [asked, {"uri": "x"}]}, "security": [{"o": []}]})
+        other, extension = card["capabilities"]["extensions"]
+        assert other == {"uri": "x"}
+        assert extension["uri"] == RELAY_EXTENSION
+        assert extension["params"] == {"streamWindow": "durable", "agentSecurity": {"security": [{"o": []}]}}
+
+    @pytest.mark.parametrize("said", [{}, {"params": None}, {"params": []}, {"params": {}}])
+    def test_has_no_params_where_the_agent_has_said_nothing_by_them(self, said: dict[str, object]) -> None:
+        card = serve({"url": EVIL, "capabilities": {"extensions": [{"uri": RELAY_EXTENSION, **said}, "odd", {}]}})
+        *others, extension = card["capabilities"]["extensions"]
+        assert others == ["odd", {}]
+        assert "params" not in extension
+
     def test_keeps_the_agents_own_tenant_for_1_0(self) -> None:
         card = serve({"supportedInterfaces": [{**interface(EVIL), "tenant": "org"}]})
         assert {item["tenant"] for item in card["supportedInterfaces"]} == {"org"}
