@@ -25,6 +25,9 @@ STREAM_TIMEOUT = httpx.Timeout(CONNECT_SECONDS, read=None)
 QUICK_TIMEOUT = httpx.Timeout(10.0, connect=CONNECT_SECONDS)
 """For what the relay answers from its own knowledge."""
 
+# How httpx and its two parsers say that the other side has closed before or within its answer.
+_WENT_AWAY = ("peer closed connection", "Server disconnected")
+
 
 def trust(ca: Path | None) -> ssl.SSLContext:
     """The certificates to believe: the usual ones, or those in a PEM file. Raises ClientError."""
@@ -69,6 +72,8 @@ def failure_of(url: str, error: httpx.HTTPError | httpx.InvalidURL) -> ClientErr
         return ClientError(f"{url} cannot be reached: {error}")
     if isinstance(error, httpx.TimeoutException):
         return ClientError(f"{url} did not answer in time")
+    if isinstance(error, httpx.RemoteProtocolError) and any(words in str(error) for words in _WENT_AWAY):
+        return ClientError(f"{url} went away before its answer was complete")
     return ClientError(f"the connection to {url} has failed: {str(error) or type(error).__name__}")
 
 

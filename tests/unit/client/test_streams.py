@@ -265,7 +265,7 @@ def test_any_other_error_is_the_end(reason: str, domain: str, server: Any, agent
 
 def test_the_call_itself_is_never_repeated(server: Any, agent: AgentClient) -> None:
     server.scenes = {CALL: [Piecewise(status=0)]}
-    assert "has failed" in str(failure(lambda: numbers(agent.stream("hi"))))
+    assert "went away" in str(failure(lambda: numbers(agent.stream("hi"))))
     assert len(server.heard) == 1
 
 
