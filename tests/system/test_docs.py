@@ -31,42 +31,16 @@ from programs import (
     running_agent,
     running_connector,
 )
+from shown import missing_line, pattern_of
 
 README = ROOT / "README.md"
 DEPLOYING = ROOT / "docs" / "deploying.md"
 _BLOCK = re.compile(r"^```console tour(?: in=(\w+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-def pattern_of(shown: str) -> str:
-    """What a shown line stands for: `…` is anything, ids and numbers are any, blanks are any number of them."""
-    parts = []
-    for part in re.split(rf"(…|{_UUID.pattern}|\d+|\s+)", shown.strip()):
-        if part == "…":
-            parts.append(".*")
-        elif _UUID.fullmatch(part):
-            parts.append(_UUID.pattern)
-        elif part.isdigit():
-            parts.append(r"\d+")
-        elif part.isspace():
-            parts.append(r"\s+")
-        else:
-            parts.append(re.escape(part))
-    return "".join(parts)
-
-
-def missing_line(shown: list[str], printed: str) -> str | None:
-    """The first shown line that was not printed after the lines before it."""
-    lines = iter(printed.splitlines())
-    for line in shown:
-        if not any(re.search(pattern_of(line), actual) for actual in lines):
-            return line
-    return None
 
 
 @dataclass

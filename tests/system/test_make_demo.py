@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from shown import missing_line
 
 ROOT = Path(__file__).resolve().parents[2]
-CALL_TEXT = "Hello from the other side of the relay"
-STREAM_TEXT = "These words arrive one after the other"
+README = ROOT / "README.md"
+CALL_TEXT = "Hello, agent"
+STREAM_TEXT = "One word after the other"
+SURVIVING_TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+SURVIVAL = "A stream that outlives the relay."
 LIMIT_SECONDS = 110
 
 
@@ -52,6 +57,21 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def shown_in_the_readme() -> str:
+    """The block of the README that shows what `make demo` says."""
+    block = re.search(r"^```console demo\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert block
+    return block[1]
+
+
 def read_until(process: subprocess.Popen[str], words: str) -> str:
     """Read the demo's output up to and with the line that holds the words."""
     assert process.stdout is not None
@@ -63,8 +83,27 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
     pytest.fail(f"the demo ended without saying {words!r}:\n{seen}")
 
 
+def second_act(output: str) -> list[str]:
+    """What follows the command of the stream in which the relay is killed."""
+    act = output.partition(SURVIVAL)[2].partition("Try it")[0].splitlines()
+    command = next(number for number, line in enumerate(act) if line.startswith("  $ "))
+    return [line for line in act[command + 1 :] if line]
+
+
+def killed_and_started(act: list[str]) -> tuple[int, int]:
+    """The process ids of the relay that was killed and of the one that took its place."""
+    found = re.search(r"\[kill -9 (\d+): .*\[the relay is back as process (\d+),", "\n".join(act), re.DOTALL)
+    assert found, act
+    return int(found[1]), int(found[2])
+
+
+def is_note(line: str) -> bool:
+    """Whether a line of the second act is told by the demo, or by `relay send` of its connection: not an answer."""
+    return line.lstrip().startswith(("[", "relay: ", "Killed "))
+
+
 @pytest.mark.timeout(120)
-def test_make_demo_once_shows_a_call_and_a_stream_and_ends_well(free_port: int) -> None:
+def test_make_demo_once_shows_what_the_readme_shows_and_ends_well(free_port: int) -> None:
     with make_demo("ONCE=1", f"DEMO_PORT={free_port}") as demo:
         output, _ = demo.communicate(timeout=LIMIT_SECONDS)
 
@@ -73,11 +112,25 @@ def test_make_demo_once_shows_a_call_and_a_stream_and_ends_well(free_port: int) 
 
     _, _, after_call = output.partition("A call through the relay:")
     call, _, after_stream = after_call.partition("A stream through the relay:")
-    stream, _, _ = after_stream.partition("Try it")
+    stream, _, _ = after_stream.partition(SURVIVAL)
     # Each text stands in the shown command and once more in the answer.
     assert call.count(CALL_TEXT) >= 2, output
     answered = stream.split("\n", 2)[2]
     assert re.sub(r"\W+", " ", STREAM_TEXT).split()[-1] in answered, output
+
+    act = second_act(output)
+    words = " ".join(line for line in act if not is_note(line)).split()
+    assert words == SURVIVING_TEXT.split(), output
+    killed, started = killed_and_started(act)
+    assert killed != started
+    assert re.fullmatch(r"Killed after \d+ words, .* All 16 words came, each once\.", act[-1]), output
+    notes_of_the_readme = [
+        re.sub(r"lost \(.*\)", "lost (…)", line)  # in which words is the network's to say
+        for line in second_act(shown_in_the_readme())
+        if is_note(line)
+    ]
+    assert missing_line(notes_of_the_readme, output) is None, output
+
     assert not is_listening(free_port), "the relay outlived the demo"
     assert not (ROOT / ".demo" / str(free_port)).exists(), "the demo left its data behind"
 
@@ -90,6 +143,13 @@ def test_make_demo_takes_the_next_port_and_prints_commands_that_work_until_it_is
         assert url, output
         port = int(url[1])
         assert port != free_port
+
+        killed, started = killed_and_started(second_act(output))
+        directory = ROOT / ".demo" / str(port)
+        assert int((directory / "relay.pid").read_text()) == started
+        assert not is_running(killed), "the relay was not killed"
+        assert is_running(started)
+        assert (directory / "connector.log").read_text().count("is attached") == 2, "it was attached before and after"
 
         _, _, to_paste = output.partition("Try it from another terminal, in this directory:")
         commands = to_paste.partition("Ctrl-C")[0]
@@ -111,6 +171,25 @@ def test_make_demo_takes_the_next_port_and_prints_commands_that_work_until_it_is
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "moment", ["echo 'one two", "[kill -9", "went on"], ids=["in the stream", "without a relay", "after"]
+)
+def test_a_demo_that_is_ended_in_its_second_act_leaves_nothing_behind(free_port: int, moment: str) -> None:
+    with make_demo(f"DEMO_PORT={free_port}") as demo:
+        read_until(demo, moment)
+        pids = [int(path.read_text()) for path in (ROOT / ".demo" / str(free_port)).glob("*.pid")]
+        os.killpg(demo.pid, signal.SIGINT)
+        output, _ = demo.communicate(timeout=LIMIT_SECONDS)
+
+    assert len(pids) == 3
+    assert "Stopping" in output
+    assert "Traceback" not in output
+    assert not [pid for pid in pids if is_running(pid)], "a program outlived the demo"
+    assert not is_listening(free_port), "the relay outlived the demo"
+    assert not (ROOT / ".demo" / str(free_port)).exists(), "the demo left its data behind"
+
+
+@pytest.mark.timeout(120)
 def test_a_demo_whose_agent_dies_says_so_stops_the_rest_and_fails(free_port: int) -> None:
     with make_demo(f"DEMO_PORT={free_port}") as demo:
         read_until(demo, "Ctrl-C stops everything.")
@@ -119,4 +198,8 @@ def test_a_demo_whose_agent_dies_says_so_stops_the_rest_and_fails(free_port: int
 
     assert demo.returncode != 0
     assert "The agent ended with exit code -9" in output
+    logs = ROOT / ".demo" / str(free_port)
+    assert f"The programs' logs are in .demo/{free_port}/." in output
+    assert {path.name for path in logs.iterdir()} == {"relay.log", "agent.log", "connector.log"}
+    shutil.rmtree(logs)
     assert not is_listening(free_port), "the relay outlived the demo"
