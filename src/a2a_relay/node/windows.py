@@ -83,6 +83,8 @@ class Windows:
             self.is_read(other)  # its turn comes again when it is counted once more
             if other.is_over:
                 self._forget(other)
+                if other is stream:
+                    return  # there is nothing left of it to count
             else:
                 self._shrink(other, other.taken, 0, 0)
             if self._budget.take(tenant, 0):

@@ -502,6 +502,16 @@ class TestBudgets:
         assert (relay.node.streams._windows._unread, len(relay.node.wheel)) == ({}, 0)
         self.fill(relay, "acme/other", 30)
 
+    def test_are_right_when_a_stream_goes_at_its_end_and_that_is_not_enough(
+        self, relay_with: Callable[..., Any]
+    ) -> None:
+        relay, sink = relay_with(replay_total_bytes=1, detach_grace_seconds=0), RecordingSink(room=1)
+        link, stream = begin(relay, sink)
+        other = relay.node.stream(STREAM, RecordingSink())
+        say(link, 1, 3, size=1_000)
+        relay.node.leave_stream(stream, sink)
+        assert (len(relay.node.streams), relay.node.streams.held_bytes) == (1, other.counted)
+
     def test_are_given_back_to_the_last_byte(self, relay_with: Callable[..., Any]) -> None:
         relay = relay_with(replay_total_bytes=30_000)
         for number in range(20):
