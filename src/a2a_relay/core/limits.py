@@ -84,25 +84,31 @@ class WindowBudget:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._share = limit // 2
         self.held = 0
+        self._beyond = 0  # what tenants hold beyond their shares: no other tenant's windows go for that
         self._by_tenant: dict[str, int] = {}
 
     def take(self, tenant: str, size: int) -> bool:
         """Hold `size` bytes more, or fewer, for a tenant. False when something has to go for it."""
         self.held += size
-        tenant_held = self._by_tenant[tenant] = self._by_tenant.get(tenant, 0) + size
-        return self.held <= self._limit and tenant_held <= self._limit // 2
+        before = self._by_tenant.get(tenant, 0)
+        after = self._by_tenant[tenant] = before + size
+        share = self._share
+        if after <= share >= before:
+            return self.held - self._beyond <= self._limit
+        self._beyond += max(after - share, 0) - max(before - share, 0)
+        return after <= share and self.held - self._beyond <= self._limit
 
     def give_back(self, tenant: str, size: int) -> None:
         """Let `size` bytes of a tenant go."""
-        self.held -= size
-        left = self._by_tenant.pop(tenant, 0) - size
-        if left > 0:
-            self._by_tenant[tenant] = left
+        self.take(tenant, -size)
+        if self._by_tenant[tenant] <= 0:
+            del self._by_tenant[tenant]
 
     def is_tenants_fault(self, tenant: str) -> bool:
         """Whether a tenant holds more than its own share."""
-        return self._by_tenant.get(tenant, 0) > self._limit // 2
+        return self._by_tenant.get(tenant, 0) > self._share
 
 
 class BodyBudget:

@@ -502,6 +502,19 @@ class TestBudgets:
         assert (relay.node.streams._windows._unread, len(relay.node.wheel)) == ({}, 0)
         self.fill(relay, "acme/other", 30)
 
+    def test_of_others_do_not_suffer_from_what_a_tenants_own_readers_hold(self, relay_with: Callable[..., Any]) -> None:
+        """Readers that do not read cannot be made to let go; what they hold beyond their share is nobody else's loss."""
+        relay, sink = relay_with(replay_total_bytes=60_000), RecordingSink()
+        link = relay.attached("x", "a")
+        for number in range(1, 11):
+            relay.node.stream(make_call("SendStreamingMessage", address=make_address("a/x")), RecordingSink(room=1))
+            say(link, 1, 20, id=f"e-1.{number}", size=1_000)
+        assert relay.node.snapshot().stream_bytes > 200_000
+        kept = self.fill(relay, "b/x", 5, end=True)
+        self.fill(relay, "b/y", 5)
+        resume(relay, kept, 0, sink, address=kept.head.address)
+        assert (sink.gaps, sink.offsets) == ([], [1, 2, 3, 4, 5])
+
     def test_are_right_when_a_stream_goes_at_its_end_and_that_is_not_enough(
         self, relay_with: Callable[..., Any]
     ) -> None:
