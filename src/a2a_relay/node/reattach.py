@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from a2a_relay.a2a.methods import BY_NAME, Operation
@@ -126,8 +127,9 @@ class Reattachment:
             streams=True,
             is_rest=head.rpc_id is None,
         )
-        now = self._clock.monotonic()
-        exchange = Exchange(id, call, session, now, session.rules.idle_seconds)
+        now, total = self._clock.monotonic(), session.rules.total_seconds
+        left = max(total - max(self._clock.now() - head.opened_at, 0), 0) if total else math.inf
+        exchange = Exchange(id, call, session, now, session.rules.idle_seconds, now + left)
         exchange.stream = stream
         exchange.move(Phase.STREAMING)
         self._exchanges.start(exchange)

@@ -14,7 +14,7 @@ from a2a_relay.core.exchange import Result
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.position import Position
 from a2a_relay.core.stream import ReplayWindow, Stream, StreamHead
-from a2a_relay.core.stream_rules import StreamPolicy
+from a2a_relay.core.stream_rules import StreamPolicy, StreamRules
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.relay_node import Snapshot
 from a2a_relay.ports.stream_log import StoredStream
@@ -529,9 +529,9 @@ class TestARestart:
     def disk(self) -> Disk:
         return Disk()
 
-    def start(self, disk: Disk, clock: FakeClock, process: str) -> Any:
+    def start(self, disk: Disk, clock: FakeClock, process: str, total: float = 0) -> Any:
         """A relay over what is on the disk."""
-        policy = StreamPolicy(windows="durable")
+        policy = StreamPolicy(StreamRules(total_seconds=total), windows="durable")
         node = make_node(clock=clock, durable_log=disk, policy=policy, limits=Limits(stream_window=Window(4, 1_000)))
         node._epoch = process  # sessions of two processes have different names
         return node
@@ -632,6 +632,22 @@ class TestARestart:
         assert welcome["streams"] == [{"id": "p-1.1", "through": 3}, {"id": "p-1.1", "gone": True}]
         say(link, 4, 5, id="p-1.1")
         assert sink.offsets == [3, 4, 5]
+
+    def test_does_not_prolong_the_time_of_a_whole_stream(self, disk: Disk) -> None:
+        clock, sink = FakeClock(), RecordingSink()
+        node = self.start(disk, clock, "p", total=100)
+        link, _ = self.attach(node)
+        stream = node.stream(STREAM, RecordingSink())
+        say(link, 1, 3, id="p-1.1")
+        clock.advance(70)
+        node = self.start(disk, clock, "q", total=100)
+        self.attach(node, session="p-1", streams=[claim("p-1.1", 4, 3)])
+        position = Position(stream.head.id, stream.head.epoch, 3)
+        node.stream(make_call("SendStreamingMessage", position=position), sink)
+        clock.advance(29)
+        assert not sink.is_over
+        clock.advance(1.2)
+        assert reason(sink.failure) is Reason.AGENT_TIMEOUT
 
     def test_leaves_nothing_to_the_claims_of_another_agent(self, disk: Disk) -> None:
         clock = FakeClock()

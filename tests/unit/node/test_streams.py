@@ -503,7 +503,7 @@ class TestBudgets:
         self.fill(relay, "acme/other", 30)
 
     def test_of_others_do_not_suffer_from_what_a_tenants_own_readers_hold(self, relay_with: Callable[..., Any]) -> None:
-        """Readers that do not read cannot be made to let go; what they hold beyond their share is nobody else's loss."""
+        """Readers that do not read cannot be made to let go; what they hold beyond a share is nobody else's loss."""
         relay, sink = relay_with(replay_total_bytes=60_000), RecordingSink()
         link = relay.attached("x", "a")
         for number in range(1, 11):
