@@ -253,6 +253,23 @@ class TestSqlite:
         connection.close()
         assert_one_line(path)
 
+    def test_leaves_out_what_can_never_be_written_and_nothing_else(self, path: Path) -> None:
+        troubles: list[str] = []
+        database = Database(path, on_trouble=troubles.append)
+        directory = SqliteDirectory(database)
+        told: list[str] = []
+        impossible = [
+            Statement("INSERT INTO agents (tenant) VALUES (?)", ("\ud800",), lambda: told.append("surrogate")),
+            Statement("INSERT INTO agents (tenant) VALUES (?)", (None,), lambda: told.append("null")),
+        ]
+        directory.put(record())
+        database.write_together([*impossible, Statement("SELECT 1", (), lambda: told.append("good"))])
+        directory.put(record(Address("acme", "other")))
+        directory.close()
+        assert told == ["good"]
+        assert sum("left out" in trouble for trouble in troubles) == 2
+        assert SqliteDirectory(Database(path)).count("acme") == 2
+
     def test_goes_on_when_a_lock_that_was_held_too_long_is_gone(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

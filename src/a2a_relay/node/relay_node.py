@@ -162,6 +162,10 @@ class RelayNode:
             stream = self.streams.find(call.principal, call.address, call.position)
             self.streams.resume(stream, call.position.offset, reader)
             return stream
+        access.require_call(call.principal, call.address)
+        attached = self._hub.find(call.address)
+        if attached is not None and attached.streams_in_flight >= self.limits.streams_in_flight:
+            self.streams.stop_one_unread(attached)
         session = self._require_session(call)
         rules = session.rules
         total = min(rules.total_seconds or math.inf, call.timeout_seconds or math.inf)

@@ -20,7 +20,8 @@ from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Event, Reader, Stream, StreamHead, owner_of
-from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.stream_logs import StreamLogs
 from a2a_relay.node.wheel import Wheel, call_off
 from a2a_relay.node.windows import Windows
 from a2a_relay.ports.clock import Clock
@@ -61,7 +62,8 @@ class Streams:
         self._observer = observer
         self._counters = observer.streams
         self._limits = limits
-        self._memory, self._durable = logs
+        memory, durable = logs
+        self._logs = StreamLogs(memory, durable, limits.stream_window, observer, self._committed)
         self._epoch = epoch
         self._cancel = cancel
         self._tell = tell
@@ -93,13 +95,7 @@ class Streams:
             rpc_id=None if call.is_rest else call.client_id,
             opened_at=self._clock.now(),
         )
-        durable = self._durable if session.rules.is_durable else None
-        log = durable or self._memory
-        found: list[Stream] = []
-        window = log.open(head, lambda: self._committed(found[0]))
-        stream = Stream(head, window, self._limits.stream_window if session.dialect.has_credit else None, reader)
-        found.append(stream)
-        stream.is_durable = durable is not None
+        stream = self._logs.new(head, session, reader)
         self._add(stream, exchange)
         return stream
 
@@ -345,6 +341,13 @@ class Streams:
             stream.take()
             self._check(stream)
 
+    def stop_one_unread(self, session: Session) -> None:
+        """An agent that has its fill of streams lets the oldest that nobody reads go for a new one."""
+        for exchange in session.exchanges.values():
+            if exchange.stream is not None and exchange.stream.reader is None:
+                self._stop(exchange.stream)
+                return
+
     def _stop(self, stream: Stream) -> None:
         """Nobody came back to read."""
         if stream.exchange is not None:
@@ -398,20 +401,9 @@ class Streams:
     # streams that an earlier process has left
 
     def _load(self, id: str) -> Stream | None:
-        if self._durable is None:
+        stream = self._logs.load(id)
+        if stream is None:
             return None
-        found: list[Stream] = []
-        try:
-            stored = self._durable.find(id, lambda: self._committed(found[0]))
-        except StoreError as error:
-            raise self._store_failed(error) from error
-        if stored is None:
-            return None
-        stream = Stream(stored.head, stored.window, self._limits.stream_window, None)
-        found.append(stream)
-        stream.is_durable, stream.is_over = True, stored.is_over
-        stream.failure = None if stored.failure is None else AgentError(stored.failure)
-        stream.cursor = stored.window.first - 1  # nobody knows what was read
         self._add(stream, None)
         self._windows.is_unread(stream)
         if stream.is_over:
@@ -426,22 +418,13 @@ class Streams:
 
     def left_by_earlier(self, address: Address, exchange_ids: Sequence[str]) -> dict[str, Stream]:
         """Those of an agent's streams that were handed over by an earlier process and still wait for it."""
-        if self._durable is None or not exchange_ids:
-            return {}
-        try:
-            found = self._durable.find_exchanges(address, exchange_ids)
-        except StoreError as error:
-            raise self._store_failed(error) from error
+        found = self._logs.find_exchanges(address, exchange_ids)
         streams = {exchange_id: self._streams.get(id) or self._load(id) for exchange_id, id in found.items()}
         return {
             exchange_id: stream
             for exchange_id, stream in streams.items()
             if stream is not None and not stream.is_over and stream.exchange is None
         }
-
-    def _store_failed(self, error: StoreError) -> Refused:
-        self._observer.notice("store_trouble", message=str(error))
-        return Refused(Reason.RELAY_BUSY, "the relay's store has failed")
 
     def go_on(self, stream: Stream, exchange: Exchange) -> int:
         """The agent of a stream is back; the event from behind which it is to go on.

@@ -424,6 +424,31 @@ class TestAWindow:
         assert second.offsets == [41, 42]
 
 
+class TestAnAgentThatHasItsFill:
+    def test_lets_the_oldest_stream_that_nobody_reads_go_for_a_new_one(self, relay_with: Callable[..., Any]) -> None:
+        relay, sinks = relay_with(streams_in_flight=2), [RecordingSink() for _ in range(4)]
+        link, first = begin(relay, sinks[0])
+        call = make_call("SendStreamingMessage")
+        second = relay.node.stream(call, sinks[1])
+        with pytest.raises(Refused) as refused:
+            relay.node.stream(call, sinks[2])
+        assert refused.value.reason is Reason.AGENT_BUSY
+        relay.node.leave_stream(second, sinks[1])
+        link.transport.take_all()
+        relay.node.stream(call, sinks[3])
+        assert [frame["type"] for frame in link.transport.take_all()] == ["a2a.cancel", "a2a.request"]
+        assert (first.is_over, second.is_over) == (False, True)
+
+    def test_lets_none_go_for_a_stranger(self, relay_with: Callable[..., Any]) -> None:
+        relay, sink = relay_with(streams_in_flight=1), RecordingSink()
+        _, stream = begin(relay, sink)
+        relay.node.leave_stream(stream, sink)
+        stranger = make_call("SendStreamingMessage", principal=make_principal("other"))
+        with pytest.raises(Refused):
+            relay.node.stream(stranger, RecordingSink())
+        assert not stream.is_over
+
+
 class TestBudgets:
     def fill(self, relay: Any, name: str, events: int, *, leave: bool = True, end: bool = False) -> Stream:
         """A stream of another agent that holds so many events of 1,000 bytes."""

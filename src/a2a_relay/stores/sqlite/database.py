@@ -75,7 +75,8 @@ class Database:
     """One file with one writer. Reads go through `reader`, on the thread that opened it.
 
     A group that cannot be committed (the file is locked, the disk is full) is tried
-    again until it can; `on_trouble` hears of it once, from the writer's thread.
+    again until it can; `on_trouble` hears of it once, from the writer's thread. A
+    statement that can never be carried out is left out, and told as well.
     """
 
     def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None) -> None:
@@ -153,9 +154,12 @@ class Database:
         """Commit one group, however often that takes; only a closing store gives up, after one more try."""
         is_told = is_last_try = False
         while (error := _commit(connection, group)) is not None:
-            if not is_told and self._on_trouble is not None:
-                self._on_trouble(f"the store {self.path} cannot be written: {error}")
+            if not is_told:
+                self._tell(f"cannot be written: {error}")
             is_told = True
+            if not isinstance(error, sqlite3.OperationalError):
+                group = self._without_the_impossible(connection, group)
+                break
             if is_last_try:
                 return
             is_last_try = self._closing.wait(_RETRY_SECONDS)
@@ -163,8 +167,25 @@ class Database:
             if statement.on_commit is not None:
                 statement.on_commit()
 
+    def _without_the_impossible(self, connection: sqlite3.Connection, group: list[Statement]) -> list[Statement]:
+        """Commit the statements of a group one by one; those that were committed."""
+        done = []
+        for statement in group:
+            error = _commit(connection, [statement])
+            while isinstance(error, sqlite3.OperationalError) and not self._closing.wait(_RETRY_SECONDS):
+                error = _commit(connection, [statement])
+            if error is None:
+                done.append(statement)
+            else:
+                self._tell(f"cannot take a write, which is left out: {error}")
+        return done
 
-def _commit(connection: sqlite3.Connection, group: list[Statement]) -> sqlite3.Error | None:
+    def _tell(self, what: str) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(f"the store {self.path} {what}")
+
+
+def _commit(connection: sqlite3.Connection, group: list[Statement]) -> Exception | None:
     """Commit one group whole, or not at all and say why."""
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -172,7 +193,7 @@ def _commit(connection: sqlite3.Connection, group: list[Statement]) -> sqlite3.E
             run = connection.executemany if statement.is_many else connection.execute
             run(statement.sql, statement.parameters)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except Exception as error:  # noqa: BLE001  whatever a value is, it must not end the only writer
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         return error
