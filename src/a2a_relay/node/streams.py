@@ -163,11 +163,11 @@ class Streams:
         """End a durable stream that comes faster than the disk takes it, however fast its reader is."""
         if stream.window.waiting_bytes <= self._limits.unwritten_bytes or exchange.is_done:
             return
-        if stream.credit is None:
-            self._cancel(exchange, Refused(Reason.RELAY_BUSY, "the relay's store is behind"))
-        else:
+        if exchange.session.heeds_credit:
             self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))
             self._on_violation(exchange.session)
+        else:
+            self._cancel(exchange, Refused(Reason.RELAY_BUSY, "the relay's store is behind"))
 
     def _count(self, stream: Stream) -> None:
         counters = self._counters

@@ -33,7 +33,7 @@ from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import Auth
 
 STREAM = make_call("SendStreamingMessage")
-RESUME = ',"features":["resume"]'
+RESUME = ',"features":["credit","resume"]'
 
 
 def reason(outcome: object) -> Reason:
