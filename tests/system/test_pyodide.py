@@ -62,7 +62,7 @@ def test_nothing_but_the_standard_library_is_needed(witnessed: Any) -> None:
 def test_the_agent_is_welcomed(witnessed: Any) -> None:
     assert witnessed["welcome"]["type"] == "auth_ok"
     assert witnessed["welcome"]["agent_id"] == "echo"
-    assert witnessed["witnessed"] == ["attached acme/echo", "closed acme/echo"]
+    assert witnessed["witnessed"] == ["attached acme/echo", "streamed 3", "closed acme/echo"]
     assert witnessed["close_code"] == 1001, "it left in order"
 
 

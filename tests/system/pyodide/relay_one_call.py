@@ -10,6 +10,7 @@ import pkgutil
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 
 from a2a_relay.a2a import jsonbytes, jsonrpc, spans, sse
 from a2a_relay.a2a.methods import BY_NAME
@@ -19,12 +20,14 @@ from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.session import Session
+from a2a_relay.core.stream import Event
 from a2a_relay.core.target import read_target
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.relay_node import Ports, RelayNode
-from a2a_relay.ports.observer import CallReport
+from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
 from a2a_relay.stores.memory.directory import MemoryDirectory
+from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.wire.close_codes import CloseCode
 
 ROOMS = ("a2a", "wire", "core", "ports", "node", "stores.memory")
@@ -49,6 +52,10 @@ class Witness:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.streams = StreamCounters()
+
+    def stream_ended(self, report: StreamReport) -> None:
+        self.events.append(f"streamed {report.events}")
 
     def call_finished(self, report: CallReport) -> None:
         self.events.append(f"{report.method} {report.status}")
@@ -106,8 +113,8 @@ class Stream:
     def answer(self, outcome: Outcome) -> None:
         self.end(None)
 
-    def event(self, result: Result) -> bool:
-        self.text += sse.event(jsonrpc.result_response(self._id, result.body))
+    def event(self, event: Event, headers: Mapping[str, str]) -> bool:
+        self.text += sse.event(jsonrpc.result_response(self._id, event.body))
         return True
 
     def end(self, failure: AgentError | Refused | None) -> None:
@@ -165,7 +172,7 @@ class Playground:
     def __init__(self) -> None:
         self.witness = Witness()
         self.wire = Wire()
-        ports = Ports(LoopClock(), MemoryDirectory(), Doorman(), self.witness, lambda: 0.5)
+        ports = Ports(LoopClock(), MemoryDirectory(), Doorman(), self.witness, (MemoryStreamLog(), None), lambda: 0.5)
         self.node = RelayNode(ports, Limits())
         self.link = self.node.open_link(self.wire, "http://relay.example")
 
@@ -201,7 +208,7 @@ class Playground:
         """A client subscribes to the answer, the agent streams it."""
         id, call = read_call(body_of(b"SendStreamingMessage"))
         stream = Stream(id)
-        self.node.submit(call, stream)
+        self.node.stream(call, stream)
         opened = (await self.next_request())["id"]
         for seq in range(1, 4):
             self.say(b"a2a.event", b'{"id":%b,"seq":%d,"result":{"n":%d}}' % (opened, seq, seq))
