@@ -93,7 +93,8 @@ class Reader:
         return Event(name, fields["id"], fields["data"], time.monotonic())
 
     def close(self) -> None:
-        self._writer.close()
+        """Go away at once, also with bytes that were not sent."""
+        self._writer.transport.abort()
 
 
 def request(url: str, token: str, body: bytes | None, **headers: str) -> bytes:
@@ -114,7 +115,13 @@ def request(url: str, token: str, body: bytes | None, **headers: str) -> bytes:
 
 @asynccontextmanager
 async def reading(
-    url: str, token: str, body: bytes | None = None, *, receive_buffer: int | None = None, **headers: str
+    url: str,
+    token: str,
+    body: bytes | None = None,
+    *,
+    receive_buffer: int | None = None,
+    patience: float = PATIENCE_SECONDS,
+    **headers: str,
 ) -> AsyncIterator[Reader]:
     """Ask, and read the answer's head. `receive_buffer` bounds what the kernel holds here. Raises Lost, OSError."""
     parts = urlsplit(url)
@@ -128,7 +135,7 @@ async def reading(
         reader = Reader(*streams)
         try:
             streams[1].write(request(url, token, body, **headers))
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(patience):
                 await reader.read_head()
             yield reader
         finally:

@@ -1,4 +1,4 @@
-"""What comes back after it was killed: a relay at one port with one store, the counting agent, and clients that read on."""
+"""What comes back after a kill: a relay at one port with one store, the counting agent, and clients that read on."""
 
 from __future__ import annotations
 
@@ -187,6 +187,13 @@ def sending(relay_url: str, token: str, text: str, directory: Path) -> Iterator[
     finally:
         process.kill()
         process.communicate()
+
+
+async def first_words(process: subprocess.Popen[bytes]) -> str:
+    """Wait until it prints."""
+    stdout = process.stdout
+    assert stdout is not None
+    return (await asyncio.to_thread(stdout.read1)).decode()  # type: ignore[attr-defined]
 
 
 async def outcome_of(process: subprocess.Popen[bytes]) -> tuple[str, str]:

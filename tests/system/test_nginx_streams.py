@@ -1,4 +1,4 @@
-"""Streams through nginx as Debian configures it, with a `proxy_pass` and nothing else: it buffers, and speaks HTTP/1.0."""
+"""Streams through nginx as Debian configures it, with nothing but a `proxy_pass`: it buffers, and speaks HTTP/1.0."""
 
 from __future__ import annotations
 

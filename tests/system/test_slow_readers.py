@@ -99,7 +99,7 @@ async def blocked(stream: Stream) -> int:
 
 
 async def test_a_stopped_client_costs_the_other_streams_nothing_and_loses_nothing(relay: Relay) -> None:
-    """Two hundred streams over one link; one client stops. The others' rate stays, its agent waits, memory is bounded."""
+    """Two hundred streams, one client stops: the others' rate stays, its agent waits, memory is bounded."""
     async with attached(relay, "many", count) as agent:
         await rate_of_the_others(relay, "warm")
         shares: list[float] = []
@@ -112,8 +112,8 @@ async def test_a_stopped_client_costs_the_other_streams_nothing_and_loses_nothin
                 beside = await rate_of_the_others(relay, f"beside-{attempt}")
                 assert (await agent.stream(f"stopped-{attempt}")).sent == sent, "it went on though nobody reads"
                 print(
-                    f"\nthe other {STREAMS - 1} streams: {alone:,.0f} events/s alone, {beside:,.0f} beside a stopped one; "
-                    f"its agent waits after {sent} events of {LARGE} bytes; the relay has grown by {grown / 2**20:.1f} MiB"
+                    f"\nthe others: {alone:,.0f} events/s alone, {beside:,.0f} beside a stopped one; its "
+                    f"agent waits after {sent} events of {LARGE} bytes; the relay has grown by {grown / 2**20:.1f} MiB"
                 )
                 assert sent < LARGE_EVENTS, "it was not blocked"
                 assert sent <= WINDOW_EVENTS + SOCKETS_BYTES // LARGE
