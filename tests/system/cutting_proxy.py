@@ -62,12 +62,25 @@ class _Connection:
 class CuttingProxy:
     """A proxy to `target`, a URL or `host:port`. It ends with its block, and by itself after `life_seconds`."""
 
-    def __init__(self, target: str, *, life_seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        life_seconds: float = 120.0,
+        piece_bytes: int = _PIECE,
+        buffer_bytes: int | None = None,
+    ) -> None:
+        """`piece_bytes` are read at once; `buffer_bytes` bounds what each socket of the proxy holds.
+
+        Small ones make a throttled proxy a line: a queue builds up at who sends, not inside of it.
+        """
         parts = urlsplit(target if "://" in target else f"tcp://{target}")
         assert parts.hostname, target
         self._scheme = parts.scheme
         self._server = parts.hostname, parts.port or (443 if parts.scheme in ("https", "wss") else 80)
         self._life_seconds = life_seconds
+        self._piece_bytes = piece_bytes
+        self._buffer_bytes = buffer_bytes
         self._weather = {Way.UP: _Weather(), Way.DOWN: _Weather()}
         self._connections: set[_Connection] = set()
         self._listening: asyncio.Server | None = None
@@ -78,7 +91,7 @@ class CuttingProxy:
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cutting-proxy", daemon=True)
         # Bound and never listening: the port stays ours while connections to it are refused.
-        self._holder = _bound(0)
+        self._holder = _bound(0, buffer_bytes)
         self.port = int(self._holder.getsockname()[1])
         self.url = f"{self._scheme}://127.0.0.1:{self.port}"
         self.accepted = 0
@@ -159,7 +172,9 @@ class CuttingProxy:
             self._holder.close()
 
     async def _listen(self) -> None:
-        self._listening = await asyncio.start_server(self._accept, sock=_bound(self.port))
+        self._listening = await asyncio.start_server(
+            self._accept, **self._limit, sock=_bound(self.port, self._buffer_bytes)
+        )
 
     def _close_for(self, seconds: float) -> None:
         if self._listening is not None:
@@ -180,7 +195,9 @@ class CuttingProxy:
             return
         self._connections.add(connection)
         try:
-            upper_reader, upper_writer = await asyncio.open_connection(*self._server)
+            upper_reader, upper_writer = await self._dial()
+            for each in (writer, upper_writer):
+                self._make_small(each)
             connection.writers.append(upper_writer)
             await _both(self._pump(reader, upper_writer, Way.UP), self._pump(upper_reader, writer, Way.DOWN))
         except OSError:
@@ -190,26 +207,57 @@ class CuttingProxy:
             for each in connection.writers:
                 each.close()
 
+    @property
+    def _limit(self) -> dict[str, int]:
+        """What a stream reader holds, as asyncio is told."""
+        return {} if self._buffer_bytes is None else {"limit": self._piece_bytes}
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        upper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        _bound_buffers(upper, self._buffer_bytes)
+        upper.setblocking(False)
+        try:
+            await self._loop.sock_connect(upper, self._server)
+        except OSError:
+            upper.close()
+            raise
+        return await asyncio.open_connection(sock=upper, **self._limit)
+
+    def _make_small(self, writer: asyncio.StreamWriter) -> None:
+        """Nothing waits in the proxy beyond its sockets."""
+        if self._buffer_bytes is not None:
+            writer.transport.set_write_buffer_limits(self._piece_bytes)
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         """Carry bytes until their end, and then the end."""
-        weather = self._weather[way]
-        while data := await reader.read(_PIECE if weather.rate is None else max(1, int(weather.rate * _TICK_SECONDS))):
+        weather, ahead = self._weather[way], 0.0
+        while data := await reader.read(self._size(weather)):
             if weather.delay_seconds:
                 await asyncio.sleep(weather.delay_seconds)
-            await self._hold(len(data), weather)
+            ahead = await self._hold(len(data), weather, ahead)
             writer.write(data)
             await writer.drain()
             self.carried[way] += len(data)
         if writer.can_write_eof():
             writer.write_eof()
 
-    async def _hold(self, size: int, weather: _Weather) -> None:
-        """Wait as long as so many bytes take; the bound may change meanwhile."""
-        left = float(size)
+    def _size(self, weather: _Weather) -> int:
+        """How much to read at once."""
+        if weather.rate is None:
+            return self._piece_bytes
+        return min(self._piece_bytes, max(1, int(weather.rate * _TICK_SECONDS)))
+
+    async def _hold(self, size: int, weather: _Weather, ahead: float) -> float:
+        """Wait as long as so many bytes take; the bound may change meanwhile.
+
+        `ahead` bytes were waited for already, because a clock ticks late; how many are now.
+        """
+        left = size - ahead
         while left > 0 and weather.rate is not None:
-            seconds = _TICK_SECONDS if weather.rate == 0 else min(_TICK_SECONDS, left / weather.rate)
-            await asyncio.sleep(seconds)
-            left -= seconds * (weather.rate or 0)
+            began = self._loop.time()
+            await asyncio.sleep(_TICK_SECONDS if weather.rate == 0 else min(_TICK_SECONDS, left / weather.rate))
+            left -= (self._loop.time() - began) * (weather.rate or 0)
+        return min(-left, (weather.rate or 0) * _TICK_SECONDS)
 
 
 async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
@@ -222,10 +270,18 @@ async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]
         raise OSError("cut") from errors
 
 
-def _bound(port: int) -> socket.socket:
+def _bound_buffers(found: socket.socket, size: int | None) -> None:
+    """Bound what the kernel holds of a socket; connections that it accepts inherit it."""
+    if size is not None:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def _bound(port: int, buffer_bytes: int | None = None) -> socket.socket:
     """A socket at a port of loopback, which others of this process may share."""
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    _bound_buffers(found, buffer_bytes)
     found.bind(("127.0.0.1", port))
     return found
