@@ -116,6 +116,8 @@ class Event:
     name: str
     data: str
     data_lines: int
+    id: str = ""
+    """Its place in the stream, where the relay tells it."""
 
     @property
     def json(self) -> Any:
@@ -138,7 +140,7 @@ class Events:
         self._items = self._parse()
 
     async def _parse(self) -> AsyncIterator[Event | Comment]:
-        held, name, data = b"", "message", list[str]()
+        held, name, data, id = b"", "message", list[str](), ""
         async for chunk in self.response.aiter_raw():
             *lines, held = (held + chunk).split(b"\n")
             for line in lines:
@@ -146,14 +148,16 @@ class Events:
                 key, _, content = text.partition(":")
                 content = content.removeprefix(" ")
                 if not text and data:
-                    yield Event(name, "\n".join(data), len(data))
-                    name, data = "message", []
+                    yield Event(name, "\n".join(data), len(data), id)
+                    name, data, id = "message", [], ""
                 elif text.startswith(":"):
                     yield Comment(content)
                 elif key == "data":
                     data.append(content)
                 elif key == "event":
                     name = content
+                elif key == "id":
+                    id = content
 
     async def next_item(self, within: float = PATIENCE_SECONDS) -> Event | Comment:
         """The next event or comment."""

@@ -40,6 +40,8 @@ CAPABILITIES = (
     "service-headers",
     "session-replaced",
     "sse-heartbeat",
+    "stream-credit",
+    "stream-resume",
     "streaming",
     "strict-input",
     "unary-keepalive",
