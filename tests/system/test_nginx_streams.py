@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,7 @@ from a2a.helpers.proto_helpers import new_text_message
 from a2a.types.a2a_pb2 import SendMessageRequest, TaskState
 from native_agents import Stream, attached
 from programs import RELAY, SECRET, Relay, answers, clean_environment, running, running_behind
-from readers import message, reading
+from readers import Lost, message, reading
 
 NGINX = """
 daemon off;
@@ -62,11 +63,17 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[str], NoReturn]) -> Iterator[Behind]:
-    """A relay behind nginx; cards name the latter."""
+    """A relay behind nginx for all tests but one."""
+    with nginx_before_a_relay(tmp_path_factory.mktemp("nginx"), unavailable) as found:
+        yield found
+
+
+@contextmanager
+def nginx_before_a_relay(directory: Path, unavailable: Callable[[str], NoReturn]) -> Iterator[Behind]:
+    """Both running; cards name nginx."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
         unavailable("nginx is not installed")
-    directory = tmp_path_factory.mktemp("nginx")
     port, relay_port = free_port(), free_port()
     url, relay_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{relay_port}"
     places = "".join(f"{kind}_temp_path {directory}/{kind};" for kind in PLACES)
@@ -173,3 +180,23 @@ async def test_a_stream_is_read_on_through_nginx(behind: Behind) -> None:
         async with reading(behind.url + path, token, Last_Event_ID=reader.last_id) as again:
             rest = [event.json["n"] async for event in again.events() if event.name != "comment"]
     assert first + rest == list(range(1, 51))
+
+
+async def test_a_killed_relay_is_no_clean_end_behind_nginx(
+    tmp_path: Path, unavailable: Callable[[str], NoReturn]
+) -> None:
+    """Also in mid-stream, where no error can be said any more, nginx hands on that the answer has broken off."""
+
+    async def say_one(stream: Stream) -> None:
+        await stream.say(b'{"n":1}')
+
+    with nginx_before_a_relay(tmp_path, unavailable) as own:
+        async with (
+            attached(own.relay, "doomed", say_one),
+            reading(f"{own.base('doomed')}message:stream", own.relay.token(), message("go")) as reader,
+        ):
+            events = reader.events()
+            assert (await anext(events)).json == {"n": 1}
+            own.relay.program.process.kill()
+            with pytest.raises(Lost):
+                await anext(events)
