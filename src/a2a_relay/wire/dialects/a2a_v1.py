@@ -16,27 +16,19 @@ from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.versions import VERSION_HEADER
 from a2a_relay.errors import Reason
 from a2a_relay.wire import codec
-from a2a_relay.wire.dialects.relay_go import read_response
+from a2a_relay.wire.dialects.bare import BareDialect, Fields, write_request
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import AgentFrame, Ignored, Meta, Request, StreamEnd, StreamEvent, Unreadable, Welcome
 
 _BODIES = ("result", "error", "event")
 
 
-class A2aV1Dialect:
+class A2aV1Dialect(BareDialect):
     """Bare JSON-RPC. A result of a streaming call is an event of it; its end is a frame of its own."""
 
     name = "a2a.v1"
     results_are_events = True
     confirms_cancels = True
-    has_credit = False
-
-    def read(self, frame: bytes) -> AgentFrame:
-        try:
-            codec.check(frame)
-            return _read(jsonbytes.members(frame))
-        except jsonbytes.Malformed as error:
-            return Unreadable(error.reason, codec.find_ids(frame))
 
     def welcome(self, welcome: Welcome) -> bytes | None:
         return None
@@ -45,42 +37,24 @@ class A2aV1Dialect:
         return None
 
     def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
-        return b'{"jsonrpc":"2.0","id":"%b","method":%b,"params":%b%b}' % (
-            id.encode(),
-            jsonbytes.dump(request.method),
-            request.params,
-            _service_params(request.meta),
-        )
-
-    def credit(self, id: str, window: Window, through: int) -> bytes | None:
-        return None
+        return write_request(id, request, _service_params(request.meta))
 
     def cancel(self, id: str, reason: str) -> bytes | None:
         """Written for unary calls too, to which it means nothing: which call streams is not known here."""
         return b'{"jsonrpc":"2.0","id":"%b","cancelStream":true}' % id.encode()
 
-    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
-        return None
-
-    def probe(self, id: str) -> bytes | None:
-        return None
-
-    def pong(self) -> bytes | None:
-        return None
-
-
-def _read(fields: dict[str, bytes]) -> AgentFrame:
-    method = jsonbytes.text(fields.get("method"))
-    if method is not None:  # an agent calls nobody over its own link
-        return Ignored(method[:64])
-    id = codec.required_text(fields, "id")
-    if codec.flag(fields, "streamEnd"):
-        if any(name in fields for name in _BODIES):  # a body that nobody would see
-            return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
-        return StreamEnd(id)
-    if "event" in fields and "result" not in fields and codec.present(fields, "error") is None:
-        return StreamEvent(id, None, fields["event"])
-    return read_response({name: fields[name] for name in ("id", "result", "error") if name in fields})
+    def _read(self, fields: Fields) -> AgentFrame:
+        method = jsonbytes.text(fields.get("method"))
+        if method is not None:  # an agent calls nobody over its own link
+            return Ignored(method[:64])
+        id = codec.required_text(fields, "id")
+        if codec.flag(fields, "streamEnd"):
+            if any(name in fields for name in _BODIES):  # a body that nobody would see
+                return Unreadable(Reason.INVALID_AGENT_RESPONSE, (id,))
+            return StreamEnd(id)
+        if "event" in fields and "result" not in fields and codec.present(fields, "error") is None:
+            return StreamEvent(id, None, fields["event"])
+        return super()._read(fields)
 
 
 def _service_params(meta: Meta) -> bytes:

@@ -46,3 +46,26 @@ class Dialect(Protocol):
     def probe(self, id: str) -> bytes | None: ...
 
     def pong(self) -> bytes | None: ...
+
+
+class LeanDialect:
+    """What a dialect is without any of the frames that not every dialect has."""
+
+    results_are_events = False
+    confirms_cancels = False
+    has_credit = False
+
+    def credit(self, id: str, window: Window, through: int) -> bytes | None:
+        return None
+
+    def cancel(self, id: str, reason: str) -> bytes | None:
+        return None
+
+    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
+        return None
+
+    def probe(self, id: str) -> bytes | None:
+        return None
+
+    def pong(self) -> bytes | None:
+        return None

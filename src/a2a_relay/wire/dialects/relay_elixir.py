@@ -10,8 +10,9 @@ from __future__ import annotations
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.errors import Reason
 from a2a_relay.wire import codec
+from a2a_relay.wire.dialects.bare import BareDialect, Fields, write_request
 from a2a_relay.wire.dialects.base import LATE_AUTH, NO_AUTH, UNREADABLE_AUTH
-from a2a_relay.wire.dialects.relay_go import read_auth, read_response
+from a2a_relay.wire.dialects.relay_go import read_auth
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import AgentFrame, Ignored, Request, StreamEnd, StreamEvent, Unreadable, Welcome
 
@@ -25,20 +26,10 @@ _WORDS = {
 }
 
 
-class RelayElixirDialect:
+class RelayElixirDialect(BareDialect):
     """What agents of relay-elixir speak. There is no cancel, goaway or probe, and no ping but WebSocket's."""
 
     name = "relay-elixir"
-    results_are_events = False
-    confirms_cancels = False
-    has_credit = False
-
-    def read(self, frame: bytes) -> AgentFrame:
-        try:
-            codec.check(frame)
-            return _read(jsonbytes.members(frame))
-        except jsonbytes.Malformed as error:
-            return Unreadable(error.reason, codec.find_ids(frame))
 
     def welcome(self, welcome: Welcome) -> bytes | None:
         return b'{"type":"auth_success"}'
@@ -49,43 +40,22 @@ class RelayElixirDialect:
         return jsonbytes.dump({"error": "authentication failed", "reason": message})
 
     def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
-        return b'{"jsonrpc":"2.0","id":"%b","method":%b,"params":%b%b}' % (
-            id.encode(),
-            jsonbytes.dump(request.method),
-            request.params,
-            b',"streaming":true' if request.streams else b"",
-        )
+        return write_request(id, request, b',"streaming":true' if request.streams else b"")
 
-    def credit(self, id: str, window: Window, through: int) -> bytes | None:
-        return None
-
-    def cancel(self, id: str, reason: str) -> bytes | None:
-        return None
-
-    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
-        return None
-
-    def probe(self, id: str) -> bytes | None:
-        return None
-
-    def pong(self) -> bytes | None:
-        return None
-
-
-def _read(fields: dict[str, bytes]) -> AgentFrame:
-    kind = jsonbytes.text(fields.get("type")) or ""
-    match kind:
-        case "auth":
-            return read_auth(fields)
-        case "stream_chunk":
-            return _read_chunk(fields)
-        case "stream_end":
-            return StreamEnd(codec.required_text(fields, "request_id"))
-        case "stream_error":
-            return _read_stream_error(fields)
-    if kind and not {"result", "error"} & fields.keys():
-        return Ignored(kind[:64])
-    return read_response({name: fields[name] for name in ("id", "result", "error") if name in fields})
+    def _read(self, fields: Fields) -> AgentFrame:
+        kind = jsonbytes.text(fields.get("type")) or ""
+        match kind:
+            case "auth":
+                return read_auth(fields)
+            case "stream_chunk":
+                return _read_chunk(fields)
+            case "stream_end":
+                return StreamEnd(codec.required_text(fields, "request_id"))
+            case "stream_error":
+                return _read_stream_error(fields)
+        if kind and not {"result", "error"} & fields.keys():
+            return Ignored(kind[:64])
+        return super()._read(fields)
 
 
 def _read_chunk(fields: dict[str, bytes]) -> AgentFrame:

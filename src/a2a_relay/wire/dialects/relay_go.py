@@ -14,6 +14,7 @@ from a2a_relay.a2a import jsonbytes
 from a2a_relay.a2a.methods import relay_go_name
 from a2a_relay.errors import Reason
 from a2a_relay.wire import codec, compact
+from a2a_relay.wire.dialects.base import LeanDialect
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     AgentFrame,
@@ -33,13 +34,10 @@ REQUEST = b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"
 """The frame of a call, around its id, its method's name, its params and its time in milliseconds."""
 
 
-class RelayGoDialect:
+class RelayGoDialect(LeanDialect):
     """The base of all dialects that share relay-go's envelope."""
 
     name = "relay-go"
-    results_are_events = False
-    confirms_cancels = False
-    has_credit = False
 
     def read(self, frame: bytes) -> AgentFrame:
         try:
@@ -75,18 +73,6 @@ class RelayGoDialect:
             request.params,
             timeout_ms,
         )
-
-    def credit(self, id: str, window: Window, through: int) -> bytes | None:
-        return None
-
-    def cancel(self, id: str, reason: str) -> bytes | None:
-        return None
-
-    def goaway(self, reason: str, reconnect_after_ms: int | None) -> bytes | None:
-        return None
-
-    def probe(self, id: str) -> bytes | None:
-        return None
 
     def pong(self) -> bytes:
         return b'{"type":"pong"}'
