@@ -111,13 +111,13 @@ async def stopped_reader(relay: Relay, client: Client, path: str) -> tuple[async
 
 
 async def test_an_agent_that_ignores_its_credit_loses_the_stream(native: Attach, client: Client, relay: Relay) -> None:
-    """One that sends on while its reader is behind: the stream ends with an error, and the agent is told to stop."""
+    """One that has said it heeds credit, and sends on while its reader is behind: the stream ends with an error, and the agent is told to stop."""
 
     async def flood(agent: Any, call: Call) -> None:
         for step in range(1, FAR_MORE):
             await agent.event(call, step, update(step, filler="x" * EVENT_BYTES))
 
-    agent = await native(flood)
+    agent = await native(flood, features=["credit"])
     _, writer = await stopped_reader(relay, client, f"{client.base(agent.id)}/message:stream")
     try:
         cancel = (await agent.next_frame("a2a.cancel", within=60))["payload"]

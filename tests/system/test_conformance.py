@@ -14,7 +14,8 @@ from programs import running_relay
 @pytest.mark.parametrize(("store", "lane"), [("memory", "plain"), ("sqlite", "fast")])
 def test_the_relay_passes_the_whole_suite(store: str, lane: str, tmp_path: Path) -> None:
     url = "memory:" if store == "memory" else f"sqlite:///{tmp_path}/relay.db"
-    with running_relay(tmp_path, "--lane", lane, store=url) as relay:
+    # The suite waits until streams that nobody reads are given up, which by default takes half a minute.
+    with running_relay(tmp_path, "--lane", lane, "--detach-grace", "2s", store=url) as relay:
         run = run_suite(relay.url, relay.secret)
         assert relay.program.process.poll() is None, relay.program.output()
 

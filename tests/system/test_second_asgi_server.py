@@ -19,7 +19,7 @@ def relay_under_hypercorn(directory: Path) -> Iterator[Relay]:
     """The application under hypercorn on a free port."""
     port_file = directory / "port"
     environment = clean_environment(
-        RELAY_JWT_SECRET=SECRET, RELAY_STORE="memory:", RELAY_DATA_DIR=str(directory / "data")
+        RELAY_JWT_SECRET=SECRET, RELAY_STORE="memory:", RELAY_DATA_DIR=str(directory / "data"), RELAY_DETACH_GRACE="2s"
     )
     with running([sys.executable, str(SERVER), str(port_file)], directory / "server.log", environment) as program:
         port = program.wait_until(lambda: port_file.read_text().strip() or None if port_file.exists() else None)
