@@ -111,7 +111,7 @@ async def stopped_reader(relay: Relay, client: Client, path: str) -> tuple[async
 
 
 async def test_an_agent_that_ignores_its_credit_loses_the_stream(native: Attach, client: Client, relay: Relay) -> None:
-    """One that has said it heeds credit, and sends on while its reader is behind: the stream ends with an error, and the agent is told to stop."""
+    """It has said that it heeds credit: the stream ends with an error, and the agent is told to stop."""
 
     async def flood(agent: Any, call: Call) -> None:
         for step in range(1, FAR_MORE):
