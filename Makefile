@@ -34,7 +34,7 @@ demo:
 	@exec $(BIN)/python scripts/demo.py --port $(DEMO_PORT) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: lint
-	$(BIN)/python -m pytest -n 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(PYTEST_ARGS)
 
 quick: install
 	$(BIN)/python -m pytest -q tests/unit tests/contracts $(PYTEST_ARGS)
