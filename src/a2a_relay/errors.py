@@ -59,6 +59,13 @@ class Reason(StrEnum):
     AGENT_TIMEOUT = "AGENT_TIMEOUT"
     AGENT_DISCONNECTED = "AGENT_DISCONNECTED"
     INVALID_AGENT_RESPONSE = "INVALID_AGENT_RESPONSE"
+    MAILBOX_FULL = "MAILBOX_FULL"
+    LETTER_NOT_FOUND = "LETTER_NOT_FOUND"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    IDEMPOTENCY_IN_FLIGHT = "IDEMPOTENCY_IN_FLIGHT"
+    TASK_NOT_CANCELABLE = "TASK_NOT_CANCELABLE"
+    UNSUPPORTED_OPERATION = "UNSUPPORTED_OPERATION"
+    STORE_FAILED = "STORE_FAILED"
     STREAM_TOO_SLOW = "STREAM_TOO_SLOW"
     STREAM_GONE = "STREAM_GONE"
     STREAM_RESUMED = "STREAM_RESUMED"
@@ -137,6 +144,17 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.AGENT_TIMEOUT: _ruling(504, -32053, "DEADLINE_EXCEEDED", "the agent did not answer in time"),
     Reason.AGENT_DISCONNECTED: _ruling(502, -32054, "UNAVAILABLE", "the agent's link ended before its answer"),
     Reason.INVALID_AGENT_RESPONSE: _ruling(500, -32006, "INTERNAL", "the agent's answer could not be understood"),
+    Reason.MAILBOX_FULL: _ruling(429, -32067, "RESOURCE_EXHAUSTED", "the agent's mailbox is full", temporary=True),
+    Reason.LETTER_NOT_FOUND: _ruling(404, -32057, "NOT_FOUND", "no such letter"),
+    Reason.IDEMPOTENCY_CONFLICT: _ruling(
+        422, -32068, "FAILED_PRECONDITION", "this Idempotency-Key was used for another request"
+    ),
+    Reason.IDEMPOTENCY_IN_FLIGHT: _ruling(
+        409, -32069, "ABORTED", "the first request with this Idempotency-Key is not over yet", temporary=True
+    ),
+    Reason.TASK_NOT_CANCELABLE: _ruling(400, -32002, "FAILED_PRECONDITION", "the task cannot be cancelled"),
+    Reason.UNSUPPORTED_OPERATION: _ruling(400, -32004, "FAILED_PRECONDITION", "the task does not allow that"),
+    Reason.STORE_FAILED: _ruling(503, -32070, "UNAVAILABLE", "the relay's store has failed", temporary=True),
     Reason.STREAM_TOO_SLOW: _ruling(503, -32060, "RESOURCE_EXHAUSTED", "the stream was read too slowly"),
     Reason.STREAM_GONE: _ruling(410, -32064, "OUT_OF_RANGE", "this stream is not here, or not yours"),
     Reason.STREAM_RESUMED: _ruling(409, -32065, "ABORTED", "the stream is read over another connection now"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -63,6 +64,36 @@ class Meta:
         return found
 
 
+class Form(Enum):
+    """How a call came, as far as its answers depend on it."""
+
+    RPC = "rpc"
+    REST = "rest"
+    REST_V03 = "rest_0_3"
+    """0.3's HTTP+JSON, which is protobuf's JSON."""
+    PLAIN = "plain"
+    """relay-go's paths."""
+
+
+class Options(NamedTuple):
+    """What a client asks of the relay itself, by headers. Durations in seconds; None where it asks nothing."""
+
+    timeout_seconds: float | None = None
+    """The client's own deadline."""
+    position: Position | None = None
+    """From where a stream that was begun earlier is to be read on."""
+    wait_seconds: float | None = None
+    """How long to wait for an agent that is away, before the call is queued."""
+    ttl_seconds: int | None = None
+    """How long the call is worth delivering when it is queued."""
+    idempotency_key: str = ""
+    respond_async: bool = False
+    """Queue the call, whether its agent is attached or not."""
+
+
+NO_OPTIONS = Options()
+
+
 class Call(NamedTuple):
     """A routed, authenticated, read call. `params` are the client's JSON bytes.
 
@@ -78,13 +109,14 @@ class Call(NamedTuple):
     spans: Spans = Spans()
     client_id: bytes = b"null"
     rest: Rest | None = None
-    timeout_seconds: float | None = None
-    """The client's own deadline."""
+    options: Options = NO_OPTIONS
     request_id: str = ""
-    is_rest: bool = False
-    """Whether it came over HTTP+JSON."""
-    position: Position | None = None
-    """From where a stream that was begun earlier is to be read on."""
+    form: Form = Form.RPC
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether it came over HTTP+JSON."""
+        return self.form is not Form.RPC
 
     @property
     def principal(self) -> Principal:

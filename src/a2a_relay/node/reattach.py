@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from a2a_relay.a2a.methods import BY_NAME, Operation
 from a2a_relay.core.address import Address
-from a2a_relay.core.call import Call, Meta
+from a2a_relay.core.call import Call, Form, Meta
 from a2a_relay.core.exchange import Exchange, Phase
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.session import Session
@@ -125,7 +125,7 @@ class Reattachment:
             method=head.method,
             params=b"",
             streams=True,
-            is_rest=head.rpc_id is None,
+            form=Form.RPC if head.rpc_id is not None else Form.REST,
         )
         now, total = self._clock.monotonic(), session.rules.total_seconds
         left = max(total - max(self._clock.now() - head.opened_at, 0), 0) if total else math.inf

@@ -143,32 +143,32 @@ class RelayNode:
         """
         session = self._require_session(call)
         timeout = self.limits.request_timeout_seconds
-        if call.timeout_seconds is not None:
-            timeout = min(call.timeout_seconds, timeout)
+        if call.options.timeout_seconds is not None:
+            timeout = min(call.options.timeout_seconds, timeout)
         exchange = Exchange(session.next_frame_id(), call, session, self.clock.monotonic(), timeout)
         exchange.sink = sink
         self._deliver(exchange, timeout, None)
         return exchange
 
     def stream(self, call: Call, reader: Reader) -> Stream:
-        """Take one streaming call, or read a stream on from `call.position`. Raises `Refused`.
+        """Take one streaming call, or read a stream on from a position. Raises `Refused`.
 
         The reader may be called before this returns.
         """
-        if call.position is not None:
-            access.require_call(call.principal, call.address)
+        access.require_call(call.principal, call.address)
+        position = call.options.position
+        if position is not None:
             if self.is_leaving:
                 raise Refused(Reason.RELAY_LEAVING)
-            stream = self.streams.find(call.principal, call.address, call.position)
-            self.streams.resume(stream, call.position.offset, reader)
+            stream = self.streams.find(call.principal, call.address, position)
+            self.streams.resume(stream, position.offset, reader)
             return stream
-        access.require_call(call.principal, call.address)
         attached = self._hub.find(call.address)
         if attached is not None and attached.streams_in_flight >= self.limits.streams_in_flight:
             self.streams.stop_one_unread(attached)
         session = self._require_session(call)
         rules = session.rules
-        total = min(rules.total_seconds or math.inf, call.timeout_seconds or math.inf)
+        total = min(rules.total_seconds or math.inf, call.options.timeout_seconds or math.inf)
         now = self.clock.monotonic()
         exchange = Exchange(session.next_frame_id(), call, session, now, rules.idle_seconds, now + total)
         stream = self.streams.open(call, exchange, reader)

@@ -7,7 +7,7 @@ from typing import Any
 
 from a2a_relay.a2a.methods import BY_NAME, Operation
 from a2a_relay.core.address import Address
-from a2a_relay.core.call import Call, Meta
+from a2a_relay.core.call import Call, Meta, Options
 from a2a_relay.core.principal import Principal, Role
 
 TENANT = "acme"
@@ -36,7 +36,11 @@ def make_call(
     meta: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Call:
-    """A call as a front would have read it; streams when its method does. `meta` are fields of its `Meta`."""
+    """A call as a front would have read it; streams when its method does.
+
+    `meta` are fields of its `Meta`; fields of its `Options` are given by their names.
+    """
+    options = {name: fields.pop(name) for name in Options._fields if name in fields}
     address = address or make_address()
     known = BY_NAME.get(method)
     return Call(
@@ -46,5 +50,6 @@ def make_call(
         method=method,
         params=params,
         streams=fields.pop("streams", known.streams if known is not None else False),
+        options=Options(**options),
         **fields,
     )

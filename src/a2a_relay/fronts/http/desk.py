@@ -101,8 +101,7 @@ class CallDesk:
         """A stream at its own URL. Raises STREAM_GONE, and METHOD_NOT_ALLOWED: whoever asks sends its reader away."""
         if head.verb == "HEAD":
             raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": "GET"})
-        _, position = head.block.options
-        position = position or Position.at_start(id)
+        position = head.block.options.position or Position.at_start(id)
         if position is None or position.stream != id:
             raise Refused(Reason.STREAM_GONE)
         return read_stream(head, principal, position, self.node.streams.find(principal, address, position).head)
@@ -139,8 +138,8 @@ def stream_headers(call: Call, stream: Stream | None) -> Headers:
     """Where a stream can be read on. `stream` is None while the node still hands out what a reader had missed."""
     if stream is not None:
         id = stream.head.id
-    elif call.position is not None:
-        id = call.position.stream
+    elif call.options.position is not None:
+        id = call.options.position.stream
     else:
         return ()
     tenant, agent = call.address

@@ -9,16 +9,21 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from a2a_relay.a2a import versions
-from a2a_relay.core.call import Meta
+from a2a_relay.core.call import NO_OPTIONS, Meta, Options
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.codec import is_service_header
 
-_SINGLE = frozenset({"authorization", "content-type", "content-length", "host", "last-event-id"})
+_SINGLE = frozenset({"authorization", "content-type", "content-length", "host", "last-event-id", "idempotency-key"})
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?", re.ASCII)
 TIMEOUT_HEADER = "a2a-relay-timeout"
+TTL_HEADER = "a2a-relay-ttl"
+KEY_HEADER = "idempotency-key"
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_OPTION_NAMES = frozenset({TIMEOUT_HEADER, TTL_HEADER, KEY_HEADER, "last-event-id", "prefer"})
+MAX_WAIT_SECONDS = 60.0
 _LENGTH = re.compile(r"[0-9]+")
 _HARMLESS_ID = re.compile(r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
 
@@ -79,18 +84,14 @@ class HeaderBlock:
         return meta
 
     @cached_property
-    def options(self) -> tuple[float | None, Position | None]:
-        """The client's own deadline in seconds (`A2A-Relay-Timeout`), and where it read a stream to (`Last-Event-ID`).
+    def options(self) -> Options:
+        """What the client asks of the relay itself.
 
-        Raises INVALID_REQUEST for a deadline that is none, STREAM_GONE for a position that is none of ours.
+        `A2A-Relay-Timeout` and `A2A-Relay-TTL` in seconds, `Prefer` (RFC 7240: `wait`, `respond-async`),
+        `Idempotency-Key`, `Last-Event-ID`. Raises INVALID_REQUEST for what cannot be meant so, STREAM_GONE for a
+        position that is none of ours.
         """
-        timeout, last_event_id = self.by_name.get(TIMEOUT_HEADER), self.by_name.get("last-event-id")
-        if timeout is not None and (not _SECONDS.fullmatch(timeout) or not float(timeout)):
-            raise Refused(Reason.INVALID_REQUEST, "A2A-Relay-Timeout is a number of seconds")
-        position = Position.parse(last_event_id) if last_event_id else None
-        if last_event_id and position is None:
-            raise Refused(Reason.STREAM_GONE)
-        return None if timeout is None else float(timeout), position
+        return read_options(self.by_name) if not _OPTION_NAMES.isdisjoint(self.by_name) else NO_OPTIONS
 
     def require_json(self) -> None:
         """Refuse multipart; any other content type is taken when the body is JSON (decision 27)."""
@@ -140,6 +141,40 @@ def read_headers(headers: RawHeaders) -> dict[str, str]:
                 raise Refused(Reason.INVALID_HTTP, f"the header {name} is given twice")
         else:
             found[name] = f"{found[name]}, {value}"
+    return found
+
+
+def read_options(headers: Mapping[str, str]) -> Options:
+    """The options in a head. Raises INVALID_REQUEST or STREAM_GONE."""
+    timeout, ttl = headers.get(TIMEOUT_HEADER), headers.get(TTL_HEADER)
+    last_event_id, key = headers.get("last-event-id"), headers.get(KEY_HEADER, "")
+    if timeout is not None and (not _SECONDS.fullmatch(timeout) or not float(timeout)):
+        raise Refused(Reason.INVALID_REQUEST, "A2A-Relay-Timeout is a number of seconds")
+    if ttl is not None and (not _LENGTH.fullmatch(ttl) or not 0 < len(ttl) <= 9 or not int(ttl)):
+        raise Refused(Reason.INVALID_REQUEST, "A2A-Relay-TTL is a whole number of seconds")
+    if KEY_HEADER in headers and not _KEY.fullmatch(key):
+        raise Refused(Reason.INVALID_REQUEST, "Idempotency-Key is 1 to 255 printable characters")
+    position = Position.parse(last_event_id) if last_event_id else None
+    if last_event_id and position is None:
+        raise Refused(Reason.STREAM_GONE)
+    preferences = _preferences(headers.get("prefer", ""))
+    wait = preferences.get("wait", "")
+    return Options(
+        timeout_seconds=None if timeout is None else float(timeout),
+        position=position,
+        wait_seconds=min(float(wait), MAX_WAIT_SECONDS) if _SECONDS.fullmatch(wait) else None,
+        ttl_seconds=None if ttl is None else int(ttl),
+        idempotency_key=key,
+        respond_async="respond-async" in preferences,
+    )
+
+
+def _preferences(text: str) -> dict[str, str]:
+    """The preferences of `Prefer` (RFC 7240), the first of each name; what is not understood is not meant."""
+    found: dict[str, str] = {}
+    for item in text.split(","):
+        name, _, value = item.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from a2a_relay.a2a import jsonbytes, jsonrpc, rest, spans, versions
 from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation
 from a2a_relay.core.address import Address
-from a2a_relay.core.call import Call
+from a2a_relay.core.call import Call, Form, Options
 from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
@@ -17,6 +17,7 @@ from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.head import RequestHead
 from a2a_relay.wire.frames import Rest
 
+_FORMS = {rest.Dialect.V10: Form.REST, rest.Dialect.V03: Form.REST_V03, rest.Dialect.PLAIN: Form.PLAIN}
 _NO_STREAM = "Last-Event-ID belongs to a stream"
 MAX_STREAM_ID_BYTES = 1024
 """Every event carries the id of its call, and the stream keeps it."""
@@ -36,8 +37,8 @@ def read_jsonrpc(
             push_targets.require_allowed(found.push_url)
         streams = method is not None and method.streams
         meta = request.block.meta(principal, request.block.version)
-        timeout, position = request.block.options
-        if position is not None and not streams:
+        options = request.block.options
+        if options.position is not None and not streams:
             raise Refused(Reason.INVALID_REQUEST, _NO_STREAM)
         if streams and len(read.id) > MAX_STREAM_ID_BYTES:
             raise Refused(Reason.INVALID_REQUEST, "the id of a call that streams is too long")
@@ -53,10 +54,9 @@ def read_jsonrpc(
                 found,
                 read.id,
                 None,
-                timeout,
+                options,
                 request.id,
-                False,
-                position,
+                Form.RPC,
             ),
         )
     except Refused as refused:
@@ -82,8 +82,8 @@ def read_rest(
     version = request.block.version or rest.version_parameter(route.query) or None
     is_unversioned = is_v03 or path.dialect is rest.Dialect.PLAIN
     method = BY_OPERATION[path.operation]
-    timeout, position = request.block.options
-    if position is not None and not method.streams:
+    options = request.block.options
+    if options.position is not None and not method.streams:
         raise Refused(Reason.INVALID_REQUEST, _NO_STREAM)
     call = Call(
         address=route.agent,
@@ -94,10 +94,9 @@ def read_rest(
         streams=method.streams,
         spans=found,
         rest=Rest(request.verb, route.segments, route.raw_query) if is_v03 else None,
-        timeout_seconds=timeout,
+        options=options,
         request_id=request.id,
-        is_rest=True,
-        position=position,
+        form=_FORMS[path.dialect],
     )
     media_type = rest.MEDIA_TYPE if path.dialect is rest.Dialect.V10 else JSON
     return call, RestBinding(media_type)
@@ -114,9 +113,9 @@ def read_stream(
         method=head.method,
         params=b"{}",
         streams=True,
+        options=Options(position=position),
         request_id=request.id,
-        is_rest=head.rpc_id is None,
-        position=position,
+        form=Form.RPC if head.rpc_id is not None else Form.REST,
     )
     return call, RestBinding() if head.rpc_id is None else JsonRpcBinding(head.rpc_id)
 
