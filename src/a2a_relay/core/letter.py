@@ -95,6 +95,15 @@ class Entry(NamedTuple):
     reason: str = ""
 
 
+class Receipt(NamedTuple):
+    """One thing that has happened to a letter, as its sender is told."""
+
+    id: str
+    address: Address
+    owner: str
+    entry: Entry
+
+
 class AnswerKind(StrEnum):
     """What the agent's final answer was."""
 
