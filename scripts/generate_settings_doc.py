@@ -46,6 +46,7 @@ TITLES = {
     "logs": "Logs",
     "limits": "Limits",
     "times": "Times",
+    "letters": "Letters",
 }
 
 TAIL = """
@@ -70,7 +71,8 @@ def default_of(setting: Setting) -> str:
     if setting.default in (None, "", ()):
         return ""
     if setting.kind is Kind.SECONDS:
-        return f"`{setting.default:g}s`"
+        days = setting.default / 86400
+        return f"`{days:g}d`" if days >= 1 else f"`{setting.default:g}s`"
     if setting.kind is Kind.BYTES:
         mib, kib = setting.default / 2**20, setting.default / 2**10
         return f"`{mib:g}MiB`" if mib >= 1 else f"`{kib:g}KiB`"

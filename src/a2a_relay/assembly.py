@@ -13,7 +13,9 @@ import structlog
 
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.address import Address
+from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
@@ -103,6 +105,14 @@ def read_limits(settings: Settings) -> Limits:
         resume_grace_seconds=settings.resume_grace,
         session_limit_seconds=settings.session_limit,
         session_grace_seconds=settings.leave_grace,
+        letter_time_seconds=settings.letter_time,
+        result_ttl_seconds=settings.result_ttl,
+        dead_ttl_seconds=settings.dead_ttl,
+        late_answer_seconds=settings.late_answer,
+        idempotency_time_seconds=settings.idempotency_time,
+        tracked_tasks=settings.tracked_tasks,
+        receipt_feeds=settings.receipt_feeds,
+        receipt_buffer=settings.receipt_buffer,
     )
 
 
@@ -115,6 +125,35 @@ def read_stream_policy(settings: Settings) -> StreamPolicy:
         for rule in settings.stream_rules
     )
     return StreamPolicy(StreamRules(settings.stream_idle, settings.stream_total), settings.stream_window, rules)
+
+
+def read_mail_policy(settings: Settings) -> MailPolicy:
+    """What settings say of the letters of all agents, and of single ones."""
+    defaults = MailRules(
+        offline_queues=settings.offline == "queue",
+        room=Room(settings.mailbox_letters, settings.mailbox_bytes),
+        ttl_seconds=settings.letter_ttl,
+        attempts=settings.letter_attempts,
+        contexts=settings.letter_contexts,
+        sync_wait_seconds=settings.sync_wait,
+    )
+    return MailPolicy(
+        defaults,
+        tuple(
+            AgentMailRule(
+                rule.tenant,
+                rule.agent,
+                offline_queues=None if rule.offline is None else rule.offline == "queue",
+                letters=rule.letters,
+                bytes=rule.bytes,
+                ttl_seconds=rule.ttl,
+                attempts=rule.attempts,
+                contexts=rule.contexts,
+                sync_wait_seconds=rule.wait,
+            )
+            for rule in settings.mailbox_rules
+        ),
+    )
 
 
 def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str) -> RelayNode:

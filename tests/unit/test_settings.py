@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from a2a_relay.assembly import read_limits, read_stream_policy
+from a2a_relay.assembly import read_limits, read_mail_policy, read_stream_policy
+from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.settings import (
@@ -26,12 +28,13 @@ from a2a_relay.settings import (
     read_profile,
     read_secret,
     resolve_secret,
+    rule_text,
     seconds,
     secret_file,
     write_private,
     write_profile,
 )
-from a2a_relay.settings.values import StreamRule
+from a2a_relay.settings.values import MailboxRule, StreamRule
 
 LONG_SECRET = "s" * 32
 
@@ -84,6 +87,7 @@ def test_the_defaults_of_limits_are_those_of_the_core() -> None:
             assert getattr(settings, name) == limit.default
     assert StreamRules() == (settings.stream_idle, settings.stream_total, False)
     assert (read_limits(settings), read_stream_policy(settings)) == (Limits(), StreamPolicy())
+    assert read_mail_policy(settings) == MailPolicy()
 
 
 def test_what_is_set_arrives_in_limits() -> None:
@@ -124,6 +128,57 @@ class TestStreamRules:
     )
     def test_that_cannot_be_read_are_one_clear_line(self, environ: dict[str, str], text: str) -> None:
         assert complaint({"stream_rules": text}, environ).startswith("stream_rules (")
+
+
+class TestMailboxRules:
+    def test_are_read_word_by_word(self) -> None:
+        text = "acme/echo offline=reject ttl=1h letters=10 bytes=1MiB attempts=3 wait=0 contexts=1, */* ttl=2d"
+        settings = load_only(("mailbox_rules",), {"mailbox_rules": text}, {})
+        assert settings.mailbox_rules == (
+            MailboxRule("acme", "echo", "reject", 3600, 10, 1024 * 1024, 3, 0, 1),
+            MailboxRule("*", "*", ttl=2 * 86400),
+        )
+        assert read_mail_policy(settings).agents == (
+            AgentMailRule("acme", "echo", False, 10, 1024 * 1024, 3600, 3, 1, 0),
+            AgentMailRule("*", "*", ttl_seconds=2 * 86400),
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "acme/echo",
+            "acme/echo ttl=0",
+            "acme/echo letters=0",
+            "acme/echo letters=many",
+            "acme/echo bytes=1",
+            "acme/echo attempts=0",
+            "acme/echo wait=61s",
+            "acme/echo contexts=0",
+            "acme/echo offline=maybe",
+            "acme/echo window=durable",
+            "acme ttl=1h",
+        ],
+    )
+    def test_that_cannot_be_read_are_one_clear_line(self, environ: dict[str, str], text: str) -> None:
+        assert complaint({"mailbox_rules": text}, environ) == (
+            "mailbox_rules (flag --mailbox-rules) must be rules such as acme/echo ttl=1h letters=10 offline=queue,"
+            f" not {text!r}"
+        )
+
+
+def test_what_is_set_arrives_in_the_rules_of_letters() -> None:
+    names = ("mailbox_letters", "mailbox_bytes", "letter_ttl", "letter_attempts", "letter_contexts")
+    settings = Settings.default(offline="reject", sync_wait=7, **{name: 1 + at for at, name in enumerate(names)})
+    assert read_mail_policy(settings).defaults == MailRules(False, Room(1, 2), 3, 4, 5, 7)
+
+
+def test_a_rule_is_shown_as_it_may_be_written() -> None:
+    for name, text in (
+        ("mailbox_rules", "acme/echo offline=reject ttl=3600.0 letters=10 wait=0.0"),
+        ("stream_rules", "*/* idle=30.0 window=durable"),
+    ):
+        (rule,) = getattr(load_only((name,), {name: text}, {}), name)
+        assert rule_text(rule) == text
 
 
 def test_every_default_is_a_value_that_may_be_set() -> None:

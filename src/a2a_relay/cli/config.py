@@ -10,7 +10,7 @@ import click
 
 from a2a_relay.cli.options import json_option, print_json, setting_options
 from a2a_relay.client.terminal import one_line
-from a2a_relay.settings import SETTINGS, Setting, load
+from a2a_relay.settings import SETTINGS, Setting, load, rule_text
 
 MASK = "********"
 
@@ -38,5 +38,5 @@ def _shown(setting: Setting, value: Any) -> Any:
     if setting.secret:
         return MASK if value else ""
     if isinstance(value, tuple):
-        return list(value)
+        return [item if isinstance(item, str) else rule_text(item) for item in value]
     return str(value) if isinstance(value, Path) else "" if value is None else value

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from a2a_relay.errors import Reason, Refused
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 # Tokens of relay-go may carry any name; those are taken that no URL needs to escape
 # (RFC 3986 unreserved), and never `.` or `..`. Names that this relay itself gives are narrower.
 _LEGACY_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
@@ -20,6 +21,16 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.agent}"
+
+
+def is_covered(address: Address, tenant: str, agent: str) -> bool:
+    """Whether a rule for `tenant` and `agent` speaks of this address; `*` stands for any."""
+    return tenant in ("*", address.tenant) and agent in ("*", address.agent)
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may be the name of something that this relay is asked to make (decision 11)."""
+    return _NAME.fullmatch(text) is not None
 
 
 def is_legacy_name(text: str) -> bool:

@@ -53,6 +53,21 @@ class Limits:
     session_limit_seconds: float = 0
     """Longest life of a link before its agent is asked to reconnect; 0: no limit."""
     session_grace_seconds: float = 20
+    letter_time_seconds: float = 24 * 3600
+    """For the answer to a letter."""
+    result_ttl_seconds: float = 24 * 3600
+    """How long the answer to a letter is kept."""
+    dead_ttl_seconds: float = 9 * 24 * 3600
+    """How long a letter is kept that is dead or has expired."""
+    late_answer_seconds: float = 3600
+    """How long after its time a live call may still be answered; 0: not at all."""
+    idempotency_time_seconds: float = 24 * 3600
+    tracked_tasks: int = 100_000
+    """Tasks of agents whose owners are remembered; the longest unused ones are forgotten."""
+    receipt_feeds: int = 10
+    """Of one party, at a time."""
+    receipt_buffer: int = 1024
+    """Receipts that wait for the reader of a feed."""
 
     @property
     def max_frame(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from a2a_relay.core.address import Address
+from a2a_relay.core.address import Address, is_covered
 
 
 class StreamRules(NamedTuple):
@@ -31,7 +31,7 @@ class AgentRule(NamedTuple):
 
     def is_for(self, address: Address) -> bool:
         """Whether it speaks of this agent."""
-        return self.tenant in ("*", address.tenant) and self.agent in ("*", address.agent)
+        return is_covered(address, self.tenant, self.agent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from a2a_relay.settings.profile import LOCAL_TENANT, Profile, read_profile, writ
 from a2a_relay.settings.secret import read_secret, require_certificate, resolve_secret, secret_file, write_private
 from a2a_relay.settings.sources import load, load_only
 from a2a_relay.settings.table import BY_NAME, SETTINGS, Settings, is_loopback
-from a2a_relay.settings.values import Kind, Setting, seconds
+from a2a_relay.settings.values import Kind, Setting, rule_text, seconds
 
 __all__ = [
     "BY_NAME",
@@ -21,6 +21,7 @@ __all__ = [
     "read_secret",
     "require_certificate",
     "resolve_secret",
+    "rule_text",
     "seconds",
     "secret_file",
     "write_private",

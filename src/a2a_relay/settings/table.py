@@ -13,7 +13,9 @@ from typing import Any
 
 import platformdirs
 
-from a2a_relay.settings.values import KIB, MIB, Kind, Setting, StreamRule
+from a2a_relay.settings.values import KIB, MAX_WAIT_SECONDS, MIB, Kind, MailboxRule, Setting, StreamRule
+
+DAY = 24 * 3600
 
 
 def _row(
@@ -36,16 +38,16 @@ def _row(
     return field(default=default, repr=not secret, metadata={"row": row})
 
 
-def _seconds(default: float, help: str, group: str = "times", minimum: float = 0) -> Any:
-    return _row(Kind.SECONDS, default, help, group, minimum=minimum)
+def _seconds(default: float, help: str, group: str = "times", minimum: float = 0, maximum: float = math.inf) -> Any:
+    return _row(Kind.SECONDS, default, help, group, minimum=minimum, maximum=maximum)
 
 
-def _bytes(default: int, help: str, minimum: int = KIB) -> Any:
-    return _row(Kind.BYTES, default, help, "limits", minimum=minimum)
+def _bytes(default: int, help: str, group: str = "limits", minimum: int = KIB) -> Any:
+    return _row(Kind.BYTES, default, help, group, minimum=minimum)
 
 
-def _count(default: int, help: str) -> Any:
-    return _row(Kind.INTEGER, default, help, "limits", minimum=1)
+def _count(default: int, help: str, group: str = "limits") -> Any:
+    return _row(Kind.INTEGER, default, help, group, minimum=1)
 
 
 def user_data_dir() -> Path:
@@ -209,6 +211,38 @@ class Settings:
     leave_grace: float = _seconds(20, "calls in flight may still take when the relay leaves")
     card_max_age: float = _seconds(60, "clients may keep a card")
     session_limit: float = _seconds(0, "longest life of an agent's link before it is asked to reconnect (0: no limit)")
+
+    offline: str = _row(
+        Kind.CHOICE,
+        "queue",
+        "calls to an agent that is away: kept for it as letters (queue), or refused (reject)",
+        "letters",
+        in_help=True,
+        choices=("queue", "reject"),
+    )
+    mailbox_rules: tuple[MailboxRule, ...] = _row(
+        Kind.MAILBOX_RULES,
+        (),
+        "letters of single agents: tenant/agent (or *), then offline= (queue, reject), ttl=, letters=, bytes=,"
+        " attempts=, wait=, contexts=",
+        "letters",
+    )
+    mailbox_letters: int = _count(999, "letters that wait for one agent", "letters")
+    mailbox_bytes: int = _bytes(64 * MIB, "bytes of letters that wait for one agent", "letters")
+    letter_ttl: float = _seconds(9 * DAY, "a letter waits; a client may ask for less", "letters", minimum=1)
+    letter_attempts: int = _count(5, "times that a letter is handed over before it is dead", "letters")
+    letter_contexts: int = _count(4, "contexts of one agent whose letters are handed over at a time", "letters")
+    letter_time: float = _seconds(DAY, "for an agent's answer to a letter", "letters", minimum=1)
+    sync_wait: float = _seconds(
+        3, "a call waits for an agent that is away before it is queued (0: not)", "letters", maximum=MAX_WAIT_SECONDS
+    )
+    result_ttl: float = _seconds(DAY, "the answer to a letter is kept", "letters", minimum=1)
+    dead_ttl: float = _seconds(9 * DAY, "a letter that is dead or has expired is kept", "letters", minimum=1)
+    late_answer: float = _seconds(3600, "for the answer to a live call that has timed out (0: not kept)", "letters")
+    idempotency_time: float = _seconds(DAY, "an Idempotency-Key is remembered", "letters", minimum=1)
+    tracked_tasks: int = _count(100_000, "tasks of agents whose owners are remembered", "letters")
+    receipt_feeds: int = _count(10, "feeds of receipts that one party may read at a time", "letters")
+    receipt_buffer: int = _count(1024, "receipts that wait for the reader of a feed", "letters")
 
     warnings: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict, repr=False)

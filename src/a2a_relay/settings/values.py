@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 
 KIB = 1024
 MIB = 1024 * KIB
+MAX_WAIT_SECONDS = 60
+"""No call is held longer than this before it is queued."""
 
 
 class Kind(StrEnum):
@@ -28,6 +31,7 @@ class Kind(StrEnum):
     NETWORKS = "list of addresses"
     ADDRESS = "tenant/agent"
     STREAM_RULES = "list of rules"
+    MAILBOX_RULES = "list of mailbox rules"
 
 
 class Setting(NamedTuple):
@@ -167,33 +171,81 @@ class StreamRule(NamedTuple):
     window: str | None = None
 
 
-def _stream_rules(raw: Any, _: Setting) -> tuple[StreamRule, ...]:
+class MailboxRule(NamedTuple):
+    """What holds for the letters of one agent, or of all (`*`); None: what holds otherwise. Durations in seconds."""
+
+    tenant: str
+    agent: str
+    offline: str | None = None
+    ttl: float | None = None
+    letters: int | None = None
+    bytes: int | None = None
+    attempts: int | None = None
+    wait: float | None = None
+    contexts: int | None = None
+
+
+class _RuleForm(NamedTuple):
+    """What rules of one kind are made of: a setting for each word, as if it stood alone; and an example."""
+
+    make: Callable[..., Any]
+    words: Mapping[str, Setting]
+    example: str
+
+
+def _word(kind: Kind, *, minimum: float = 0, maximum: float = math.inf, choices: tuple[str, ...] = ()) -> Setting:
+    return Setting("", kind, None, "", "", (), False, False, choices, minimum, maximum, "")
+
+
+_COUNT = _word(Kind.INTEGER, minimum=1)
+_STREAM_FORM = _RuleForm(
+    StreamRule,
+    {
+        "idle": _word(Kind.SECONDS, minimum=0.1),
+        "total": _word(Kind.SECONDS),
+        "window": _word(Kind.CHOICE, choices=("memory", "durable")),
+    },
+    "acme/echo idle=30s total=10m window=durable",
+)
+_MAILBOX_FORM = _RuleForm(
+    MailboxRule,
+    {
+        "offline": _word(Kind.CHOICE, choices=("queue", "reject")),
+        "ttl": _word(Kind.SECONDS, minimum=1),
+        "letters": _COUNT,
+        "bytes": _word(Kind.BYTES, minimum=KIB),
+        "attempts": _COUNT,
+        "wait": _word(Kind.SECONDS, maximum=MAX_WAIT_SECONDS),
+        "contexts": _COUNT,
+    },
+    "acme/echo ttl=1h letters=10 offline=queue",
+)
+
+
+def _rules(raw: Any, form: _RuleForm) -> tuple[Any, ...]:
     items = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(items, list):
-        raise ValueError(_RULE_FORM)
-    return tuple(_stream_rule(item) for item in items)
+    try:
+        if isinstance(items, list):
+            return tuple(_rule(item, form) for item in items)
+    except ValueError as error:
+        raise ValueError(f"rules such as {form.example}") from error
+    raise ValueError(f"rules such as {form.example}")
 
 
-_RULE_FORM = "rules such as acme/echo idle=30s total=10m window=durable"
-
-
-def _stream_rule(raw: Any) -> StreamRule:
+def _rule(raw: Any, form: _RuleForm) -> Any:
+    """One rule: `tenant/agent name=value ...`; a name that is given twice counts as it stands last."""
     address, *words = raw.split() if isinstance(raw, str) and raw.split() else [""]
     found = re.fullmatch(r"([A-Za-z0-9._~-]{1,128}|\*)/([A-Za-z0-9._~-]{1,128}|\*)", address, re.ASCII)
-    if found is None or not words:
-        raise ValueError(_RULE_FORM)
-    rule = StreamRule(found[1], found[2])
-    for word in words:
-        name, _, text = word.partition("=")
-        if name == "idle" and seconds(text) >= 0.1:
-            rule = rule._replace(idle=seconds(text))
-        elif name == "total":
-            rule = rule._replace(total=seconds(text))
-        elif name == "window" and text in ("memory", "durable"):
-            rule = rule._replace(window=text)
-        else:
-            raise ValueError(_RULE_FORM)
-    return rule
+    pairs = [word.partition("=") for word in words]
+    if found is None or not pairs or any(name not in form.words for name, _, _ in pairs):
+        raise ValueError
+    return form.make(found[1], found[2], **{name: read(form.words[name], text) for name, _, text in pairs})
+
+
+def rule_text(rule: StreamRule | MailboxRule) -> str:
+    """A rule as it may be written."""
+    words = [f"{name}={value}" for name, value in rule._asdict().items() if value is not None]
+    return " ".join((f"{rule.tenant}/{rule.agent}", *words[2:]))
 
 
 _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
@@ -207,5 +259,6 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.SAMPLE: _sample,
     Kind.NETWORKS: _networks,
     Kind.ADDRESS: _address,
-    Kind.STREAM_RULES: _stream_rules,
+    Kind.STREAM_RULES: lambda raw, _: _rules(raw, _STREAM_FORM),
+    Kind.MAILBOX_RULES: lambda raw, _: _rules(raw, _MAILBOX_FORM),
 }

@@ -60,3 +60,38 @@ def test_no_separator_can_be_forged() -> None:
     assert Address("a", "b:c") != Address("a:b", "c")
     assert len({Address("a", "b/c"), Address("a/b", "c")}) == 2
     assert str(Address("acme", "zaf")) == "acme/zaf"
+
+
+@pytest.mark.parametrize(
+    "text, fits",
+    [
+        ("a", True),
+        ("A-b_9", True),
+        ("x" * 63, True),
+        ("x" * 64, False),
+        ("-a", False),
+        ("_a", False),
+        ("a.b", False),
+        ("a/b", False),
+        ("é", False),
+        ("a\n", False),
+        ("", False),
+    ],
+)
+def test_new_names_are_narrower_than_those_of_old_tokens(text: str, fits: bool) -> None:
+    assert address.is_name(text) is fits
+
+
+@pytest.mark.parametrize(
+    "tenant, agent, covered",
+    [
+        ("*", "*", True),
+        ("acme", "*", True),
+        ("*", "zaf", True),
+        ("acme", "zaf", True),
+        ("acme", "ann", False),
+        ("other", "*", False),
+    ],
+)
+def test_a_rule_speaks_of_one_agent_or_of_any(tenant: str, agent: str, covered: bool) -> None:
+    assert address.is_covered(Address("acme", "zaf"), tenant, agent) is covered
