@@ -18,6 +18,8 @@ from a2a_relay.errors import Reason
 
 RELAY_EXTENSION = "https://a2a-relay.dev/ext/relay/v1"
 """URI of the relay's own extension: what it says about itself on a card."""
+ADOPTS_IDS = "adoptsIds"
+"""Param of it on an agent's card: the agent takes the ids that the relay suggests for letters."""
 
 _HTTP_BINDINGS = ("JSONRPC", "HTTP+JSON")
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}")
@@ -77,6 +79,14 @@ def relay_params(card: bytes | None) -> dict[str, Any]:
             params = extension.get("params")
             return params if isinstance(params, dict) else {}
     return {}
+
+
+def says_streaming(card: bytes | None) -> bool:
+    """Whether a card says that its agent streams."""
+    if card is None:
+        return False
+    capabilities = jsonbytes.members(card).get("capabilities", b"")
+    return capabilities[:1] == b"{" and jsonbytes.members(capabilities).get("streaming") == b"true"
 
 
 def served(card: bytes, urls: dict[str, str], *, legacy_version: str = V10, rest_v03: bool = False) -> Served:

@@ -126,7 +126,7 @@ def _tolerant_members(data: bytes) -> dict[str, bytes]:
     while True:
         key, at = _key(text, at)
         start = _blanks(text, at)
-        at = _scan(text, start, whole=False)
+        at = skip(text, start)
         if key in found:
             raise Malformed(Reason.AMBIGUOUS_FIELD, f"the field {_shown(key)} appears twice")
         found[key] = data[start:at]
@@ -175,7 +175,7 @@ def elements(data: bytes) -> list[bytes]:
     at = _blanks(text, at + 1)
     while text[at : at + 1] != "]":
         start = at
-        at = _scan(text, start, whole=False)
+        at = skip(text, start)
         found.append(data[start:at])
         at = _blanks(text, at)
         if text[at : at + 1] == ",":
@@ -250,6 +250,11 @@ _VALUES = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 # Numbers are never evaluated: they pass as bytes whatever their size, and
 # Python refuses to build integers of more than 4,300 digits.
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=_refuse_constant)
+
+
+def skip(text: str, at: int) -> int:
+    """The position after the JSON value at `at`, in bytes that were decoded as Latin-1."""
+    return _scan(text, at, whole=False)
 
 
 def _scan(text: str, at: int = 0, *, whole: bool = True) -> int:

@@ -54,9 +54,14 @@ def gap_event(position: bytes, first: int, last: int) -> bytes:
     return b'event: gap\nid: %b\ndata: {"lost":{"first":%d,"last":%d}}\n\n' % (position, first, last)
 
 
+def named_event(name: bytes, document: bytes) -> bytes:
+    """One event of another kind than A2A's."""
+    return b"event: %b\ndata: %b\n\n" % (name, one_line(document))
+
+
 def error_event(document: bytes) -> bytes:
     """The event that ends a stream that has failed: a bare end looks like success to every SDK."""
-    return b"event: error\ndata: %b\n\n" % one_line(document)
+    return named_event(b"error", document)
 
 
 class Event(NamedTuple):

@@ -33,6 +33,7 @@ def test_one_line_leaves_a_plain_document_alone() -> None:
 
 def test_events_are_framed() -> None:
     assert sse.event(b'{"a":\n1}') == b'data: {"a": 1}\n\n'
+    assert sse.named_event(b"receipt", b'{"a":\n1}') == b'event: receipt\ndata: {"a": 1}\n\n'
     assert sse.error_event(b"{}") == b"event: error\ndata: {}\n\n"
     assert sse.HEARTBEAT.startswith(b":")
 
