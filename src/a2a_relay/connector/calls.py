@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import structlog
 
+from a2a_relay.connector.letters import Letters, Run, letter_of
 from a2a_relay.connector.outputs import CallOutput, Road, Way
-from a2a_relay.connector.refused import place_of
 from a2a_relay.connector.resuming import Answers, claim
-from a2a_relay.connector.upstream import CallFailed, Upstream, UpstreamDown, error_object, failed
+from a2a_relay.connector.upstream import CallFailed, Upstream, UpstreamDown, broken, failed
 from a2a_relay.errors import Reason
 from a2a_relay.wire import agent_side
 from a2a_relay.wire.agent_side import AuthOk, IncomingRequest
-from a2a_relay.wire.frames import RESUME, Resume
+from a2a_relay.wire.frames import LETTERS, RESUME, Resume
 
-_INTERNAL_CODE = -32603
+_FULL_RETRY_MS = 1000
 _LOG = structlog.get_logger("a2a_relay.connector")
 
 
@@ -24,7 +24,8 @@ class Calls:
     """Runs calls in the connector's task group, over one link after the other.
 
     While there is no link, what the relay will wait for goes on: streams up to their window, unary calls up to
-    their answer. What nobody will read is dropped: a stream is stopped, a unary call finishes unheard.
+    their answer. What nobody will read is dropped: a stream is stopped, a unary call finishes unheard. Of a letter it
+    is only the delivery that is dropped; its run goes on.
     """
 
     def __init__(self, tasks: asyncio.TaskGroup, upstream: Upstream, when_down: Callable[[str], None]) -> None:
@@ -33,6 +34,7 @@ class Calls:
         self._when_down = when_down
         self._road = Road()
         self._answers = Answers()
+        self._letters = Letters(tasks, upstream)
         self._welcome: AuthOk | None = None
         self._outputs: dict[str, CallOutput] = {}
         """Calls that are running, and streams whose end the relay has not acknowledged."""
@@ -102,12 +104,15 @@ class Calls:
         _LOG.info("resumed", streams=len(streams), calls=len(calls))
 
     def _disown(self, link: Way, awaited: set[str]) -> None:
-        """What the relay waits for although it was given up here while the agent attached has failed."""
+        """What the relay waits for, but was given up here while the agent attached, has failed; a letter is nacked."""
         held = {output.id for output in self._outputs.values() if output.goes_on or output.is_running}
         error = failed(Reason.AGENT_DISCONNECTED).error
         for id in awaited - held:
-            if id not in self._answers:
-                self._tasks.create_task(link.send(id, agent_side.error(id, error)))
+            if id in self._answers:
+                continue
+            is_letter = self._letters.was_delivered_as(id)
+            frame = agent_side.nack(id, "the link was lost") if is_letter else agent_side.error(id, error)
+            self._tasks.create_task(link.send(id, frame))
 
     # calls
 
@@ -116,9 +121,15 @@ class Calls:
         welcome = self._welcome
         if welcome is None or request.id in self._outputs:
             return
-        output = CallOutput(request, self._road, welcome, self._answers if _may_resume(welcome) else None)
+        letter = letter_of(request) if LETTERS in welcome.features else ""
+        output = CallOutput(request, self._road, welcome, self._answers if _may_resume(welcome) else None, letter)
+        run = self._letters.find_or_begin(letter, request, output.max_body) if letter else None
+        if run is not None:
+            if run.output is not None:
+                self._drop(run.output)
+            run.hand_to(output)
         self._outputs[request.id] = output
-        output.task = self._tasks.create_task(self._run(request, output))
+        output.task = self._tasks.create_task(self._answer(output, run))
         output.task.add_done_callback(lambda task: self._ended(output, task))
 
     def credit(self, id: str, through: int) -> None:
@@ -130,10 +141,11 @@ class Calls:
             self._settle(output)
 
     def cancel(self, id: str) -> None:
-        """Nobody will read this call's answer: a stream is closed, a unary call's answer is dropped."""
+        """Nobody will read this answer: a stream is closed, a unary call's answer dropped, a letter's run stopped."""
         self._answers.forget(id)
         output = self._outputs.get(id)
         if output is not None:
+            self._letters.cancel(output)
             self._drop(output)
         elif self._road.link is not None:
             self._road.link.drop(id)
@@ -143,13 +155,14 @@ class Calls:
         self._answers.forget(output.id)
         if self._road.link is not None:
             self._road.link.drop(output.id)
-        if output.request.stream and output.task is not None:
+        if output.ends_when_dropped and output.task is not None:
             output.task.cancel()
         self._settle(output)
 
     def _ended(self, output: CallOutput, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             output.drop()
+        self._letters.let_go(output)
         self._settle(output)
 
     def _settle(self, output: CallOutput) -> None:
@@ -157,23 +170,36 @@ class Calls:
         if output.task is not None and output.task.done() and not output.goes_on:
             self._outputs.pop(output.id, None)
 
-    async def _run(self, request: IncomingRequest, output: CallOutput) -> None:
+    async def _answer(self, output: CallOutput, run: Run | None) -> None:
         try:
-            async with asyncio.timeout(request.timeout_ms / 1000) as deadline:
-                # Streams are bounded until their first event; how long they last is the relay's to say.
-                output.deadline = deadline
-                await self._upstream.call(request, output)
+            if run is not None:
+                await self._deliver(run, output)
+            elif output.letter:
+                return await output.nack("too many letters are in hand", _FULL_RETRY_MS)
+            else:
+                await self._call(output)
             await output.finish()
         except UpstreamDown as down:
             self._when_down(down.why)
-            await output.nack(down)
+            await output.decline(down)
         except CallFailed as failure:
             await output.fail(failure.error)
         except TimeoutError:
             await output.fail(failed(Reason.AGENT_TIMEOUT).error)
         except Exception as error:  # noqa: BLE001 one call's fault must not cost the link (a task group ends with its first)
-            _LOG.error("call_failed", method=request.method, error=place_of(error))
-            await output.fail(error_object(_INTERNAL_CODE, "the connector has failed", str(Reason.INTERNAL)))
+            await output.fail(broken(output.request.method, error).error)
+
+    async def _call(self, output: CallOutput) -> None:
+        async with asyncio.timeout(output.request.timeout_ms / 1000) as deadline:
+            # Streams are bounded until their first event; how long they last is the relay's to say.
+            output.deadline = deadline
+            await self._upstream.call(output.request, output)
+
+    async def _deliver(self, run: Run, output: CallOutput) -> None:
+        """Say what a letter's run says. How long that may take is the relay's to say."""
+        if not run.is_replay:
+            await self._road.send(output.id, agent_side.accept(output.id))
+        await run.deliver(output)
 
 
 def _may_resume(welcome: AuthOk) -> bool:

@@ -267,7 +267,8 @@ class Connector:
             return
         is_ready, card = watch.is_ready, watch.card
         is_new_card = card is not None and card != link.told_card
-        if is_new_card and (not link.welcome.is_native or link.told_rest_v03 != agent.serves_rest_v03):
+        told, holds = (link.told_rest_v03, link.told_adopts_ids), (agent.serves_rest_v03, agent.adopts_ids)
+        if is_new_card and (not link.welcome.is_native or told != holds):
             await link.close()  # only attaching again can say that
             return
         if not link.welcome.is_native:

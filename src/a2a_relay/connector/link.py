@@ -74,6 +74,7 @@ class Link:
         self.welcome = welcome
         self.told_card = hello.agent_card
         self.told_rest_v03 = hello.rest_v03
+        self.told_adopts_ids = hello.adopts_ids
         self.told_ready = True
         """What the relay believes; an agent is taken for ready when it attaches."""
         self._connection = connection

@@ -45,9 +45,13 @@ class Road:
 class CallOutput:
     """Takes what the upstream says. Events of a stream with a window wait for credit, and stay here until taken."""
 
-    def __init__(self, request: IncomingRequest, road: Road, welcome: AuthOk, answers: Answers | None) -> None:
+    def __init__(
+        self, request: IncomingRequest, road: Road, welcome: AuthOk, answers: Answers | None, letter: str = ""
+    ) -> None:
         """`answers` keeps the answer when the relay lets calls survive their link."""
         self.request = request
+        self.letter = letter
+        """The id of the letter that this is a delivery of; empty for other calls."""
         self.max_body = max(welcome.max_frame - _ENVELOPE_BYTES, 1024)
         self.deadline: asyncio.Timeout | None = None
         self.task: asyncio.Task[None] | None = None
@@ -116,12 +120,16 @@ class CallOutput:
         else:
             await self.fail(failed(Reason.INVALID_AGENT_RESPONSE).error)
 
-    async def nack(self, down: UpstreamDown) -> None:
-        """Nothing was delivered; a relay that knows no nack gets an error."""
+    async def decline(self, down: UpstreamDown) -> None:
+        """The upstream is away: nothing was delivered. A relay that knows no nack gets an error."""
         if self._has_nack and not self.outgoing.last:
-            await self._answer(agent_side.nack(self.id, f"the upstream is not running: {down.why}"))
+            await self.nack(f"the upstream is not running: {down.why}")
         else:
             await self.fail(down.error)
+
+    async def nack(self, reason: str, retry_after_ms: int | None = None) -> None:
+        """Nothing was delivered."""
+        await self._answer(agent_side.nack(self.id, reason, retry_after_ms))
 
     async def fail(self, error: bytes) -> None:
         """End with an error: as the answer, or as the end of a stream that has begun."""
@@ -176,6 +184,11 @@ class CallOutput:
         """Nobody will read any of it."""
         self.is_dropped = True
         self._changed.set()
+
+    @property
+    def ends_when_dropped(self) -> bool:
+        """Whether its task has nothing to do any more then; a unary call runs to its end unheard."""
+        return self.request.stream or bool(self.letter)
 
     async def flush(self) -> None:
         """Send what is kept and was not sent over this link. Whoever else does so at the same time is waited for."""

@@ -16,6 +16,18 @@ from a2a_relay.wire.codec import is_service_header
 
 SENDER_HEADER = "a2a-relay-sender"
 """Who makes the call, as the relay has authenticated it. Percent-encoded where it is not plain ASCII."""
+TASK_ID_HEADER = "a2a-relay-task-id"
+CONTEXT_ID_HEADER = "a2a-relay-context-id"
+"""Ids that the relay suggests for what becomes of a letter."""
+
+_LETTER_FACTS = {
+    "letter": "a2a-relay-letter",
+    "attempt": "a2a-relay-attempt",
+    "queued_at": "a2a-relay-queued-at",
+    "task_id": TASK_ID_HEADER,
+    "context_id": CONTEXT_ID_HEADER,
+}
+"""What the relay says of a letter, by member of `meta`, and the header that it goes into."""
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{0,4096}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
@@ -38,7 +50,16 @@ def outgoing(request: IncomingRequest) -> dict[str, str]:
     identity = sender(meta)
     if identity:
         found[SENDER_HEADER] = quote(identity, safe=_SENDER_SAFE, errors="replace").strip()
+    found.update(_letter_headers(meta))
     return found
+
+
+def _letter_headers(meta: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, header in _LETTER_FACTS.items():
+        fact = meta.get(name)
+        text = str(fact) if type(fact) in (str, int) else ""
+        if text.strip() and _PRINTABLE.fullmatch(text):
+            yield header, text.strip()
 
 
 def sender(meta: Mapping[str, Any]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import structlog
+
 from a2a_relay.a2a import jsonbytes, jsonrpc
 from a2a_relay.a2a.problems import ERROR_INFO_TYPE, RELAY_DOMAIN
+from a2a_relay.connector.refused import place_of
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.agent_side import IncomingRequest
 from a2a_relay.wire.frames import NO_HEADERS
@@ -16,6 +19,7 @@ UPSTREAM_UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
 
 _AGENT_OFFLINE_CODE = -32052
 _INTERNAL_CODE = -32603
+_LOG = structlog.get_logger("a2a_relay.connector")
 
 
 class CallFailed(Exception):
@@ -52,7 +56,7 @@ class Output(Protocol):
 
 
 class Upstream(Protocol):
-    """One agent. `adopts_ids`: it takes the ids that the relay suggests (decision 3)."""
+    """One agent. `adopts_ids`: it takes the ids that the relay suggests (decision 3), as far as its card is known."""
 
     adopts_ids: bool
 
@@ -82,6 +86,12 @@ def error_object(code: int, message: str, reason: str) -> bytes:
 def failed(reason: Reason, message: str | None = None) -> CallFailed:
     """A failure for one of the relay's own reasons."""
     return CallFailed(jsonrpc.refusal(Refused(reason, message)))
+
+
+def broken(method: str, error: Exception) -> CallFailed:
+    """The connector's own fault in a call: the log learns where, the caller that it was so."""
+    _LOG.error("call_failed", method=method, error=place_of(error))
+    return CallFailed(error_object(_INTERNAL_CODE, "the connector has failed", str(Reason.INTERNAL)))
 
 
 def too_large(what: str, max_bytes: int) -> CallFailed:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from a2a_relay.a2a import jsonrpc, methods, sse
+from a2a_relay.a2a.agent_card import ADOPTS_IDS, relay_params
 from a2a_relay.a2a.methods import BY_NAME, BY_OPERATION, Operation
 from a2a_relay.connector import bindings, interfaces, rest_paths, service_headers
 from a2a_relay.connector.bindings import Binding
@@ -88,6 +89,7 @@ class HttpUpstream:
         card = await self._card.read(self)
         if card is not None:
             self._interfaces = interfaces.read(card, self._base_path)
+            self.adopts_ids = relay_params(card).get(ADOPTS_IDS) is True
         return card
 
     async def fetch_card(self, target: str) -> bytes | None:

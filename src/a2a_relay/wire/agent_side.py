@@ -13,6 +13,7 @@ from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     CHUNKS,
     CREDIT,
+    LETTERS,
     NATIVE_PROTOCOL,
     NO_HEADERS,
     RESUME,
@@ -241,7 +242,7 @@ def auth(
         "max_frame": max_frame,
         "adopts_ids": adopts_ids,
         "rest_0_3": rest_v03,
-        "features": [CHUNKS, CREDIT, RESUME],
+        "features": [CHUNKS, CREDIT, RESUME, LETTERS],
     }
     if resume is not None:
         fields["resume"] = {
@@ -282,6 +283,11 @@ def end(id: str, body: bytes | None = None) -> bytes:
 def nack(id: str, reason: str, retry_after_ms: int | None = None) -> bytes:
     """This call was not taken, and nothing of it delivered."""
     return codec.write_payload("a2a.nack", id=id, reason=reason, retry_after_ms=retry_after_ms)
+
+
+def accept(id: str) -> bytes:
+    """The agent works on the letter that was delivered under this id."""
+    return codec.write_payload("a2a.accept", id=id)
 
 
 def state(*, is_ready: bool, reason: str) -> bytes:

@@ -19,6 +19,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 CHUNKS = "chunks"
 CREDIT = "credit"
 RESUME = "resume"
+LETTERS = "letters"
 
 
 class Claim(NamedTuple):
@@ -94,6 +95,12 @@ class Nack(NamedTuple):
     retry_after_seconds: int | None = None
 
 
+class Accept(NamedTuple):
+    """The agent works on the letter that was delivered under this id."""
+
+    id: str
+
+
 class AgentState(NamedTuple):
     """The agent says whether it can work (`ready`) or not (`paused`), and why."""
 
@@ -157,6 +164,7 @@ AgentFrame = (
     | StreamEvent
     | StreamEnd
     | Nack
+    | Accept
     | AgentState
     | CardUpdate
     | Ping

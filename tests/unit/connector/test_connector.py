@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import jwt
 import pytest
 from small_agents import Agent
-from small_relay import WELCOME, Link, dialogue, echo, never, refusing, relay, welcoming
+from small_relay import WELCOME, Frame, Link, dialogue, echo, never, refusing, relay, welcoming
 
+from a2a_relay.a2a.agent_card import RELAY_EXTENSION
 from a2a_relay.connector import Connector, ConnectorRefused, IncomingRequest
 from a2a_relay.connector.asgi import AsgiApp
 
@@ -27,6 +29,32 @@ class Waits:
     async def __call__(self, seconds: float) -> None:
         self.seconds.append(seconds)
         await asyncio.sleep(0)
+
+
+async def test_an_upstream_that_turns_out_to_adopt_ids_is_attached_again_to_say_so() -> None:
+    ready, attached = asyncio.Event(), asyncio.Event()
+    card = {"capabilities": {"extensions": [{"uri": RELAY_EXTENSION, "params": {"adoptsIds": True}}]}}
+
+    async def wait(event: asyncio.Event, seconds: float) -> None:
+        await (asyncio.Event().wait() if ready.is_set() else attached.wait())
+        ready.set()
+
+    async def first(link: Link) -> None:
+        assert link.auth["adopts_ids"] is False
+        await link.say(WELCOME)
+        attached.set()
+        await link.connection.wait_closed()
+
+    again: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+
+    async def second(link: Link) -> None:
+        again.set_result(link.auth)
+        await welcoming(link)
+
+    async with relay(first, second) as url, Connector(url, "t", wait=wait, chance=lambda: 0.01) as connector:
+        await connector.start(app=down_until(ready, json.dumps(card).encode()))
+        auth = await asyncio.wait_for(again, 10)
+        assert (auth["adopts_ids"], auth["agent_card"]) == (True, card)
 
 
 def tokens(*values: str) -> Any:
@@ -51,7 +79,7 @@ async def test_the_first_frame_says_who_comes_and_with_which_card() -> None:
             "max_frame": 64 * 1024 * 1024 + 64 * 1024,
             "adopts_ids": True,
             "rest_0_3": False,
-            "features": ["chunks", "credit", "resume"],
+            "features": ["chunks", "credit", "resume", "letters"],
             "agent_card": {"name": "x"},
         }
         await link.say(WELCOME)

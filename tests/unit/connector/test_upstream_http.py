@@ -88,6 +88,20 @@ async def test_the_agent_hears_service_headers_trace_and_sender_and_nothing_of_t
     assert output.answers[0][2] == {"a2a-extensions": "https://x/y"}
 
 
+async def test_the_agent_hears_what_the_relay_says_of_a_letter() -> None:
+    told = {"letter": "rly-1", "attempt": 2, "queued_at": "2026-11-20T08:00:00.000Z", "task_id": "rly-1"}
+    agent = Agent()
+    upstream = await served(agent, RPC)
+    await upstream.call(request(meta={**told, "context_id": "x\r\ny: z", "expires_at": "later"}), Output())
+    heard = {name: text for name, text in agent.heard[0].headers.items() if name.startswith("a2a-relay-")}
+    assert heard == {
+        "a2a-relay-letter": "rly-1",
+        "a2a-relay-attempt": "2",
+        "a2a-relay-queued-at": "2026-11-20T08:00:00.000Z",
+        "a2a-relay-task-id": "rly-1",
+    }
+
+
 async def test_the_version_is_told_where_the_method_tells_it() -> None:
     agent = Agent()
     upstream = await served(agent, RPC)

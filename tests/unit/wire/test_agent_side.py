@@ -16,7 +16,7 @@ from a2a_relay.wire.frames import Auth, Claim, Ignored, Ping, Pong, Resume, Unre
 
 def test_the_first_frame_is_read_by_the_relay() -> None:
     frame = agent_side.auth("T", b'{ "name":"x" }', max_frame=99, adopts_ids=True, rest_v03=True)
-    features = frozenset({"chunks", "credit", "resume"})
+    features = frozenset({"chunks", "credit", "resume", "letters"})
     assert RELAY_GO.read(frame) == Auth("T", b'{ "name":"x" }', "a2a-relay/1", True, True, 99, features)
     bare = Auth("T", None, "a2a-relay/1", max_frame=1, features=features)
     assert RELAY_GO.read(agent_side.auth("T", None, max_frame=1)) == bare

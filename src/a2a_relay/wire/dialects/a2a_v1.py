@@ -27,6 +27,7 @@ class A2aV1Dialect(BareDialect):
     """Bare JSON-RPC. A result of a streaming call is an event of it; its end is a frame of its own."""
 
     name = "a2a.v1"
+    streams = True
     results_are_events = True
     confirms_cancels = True
 

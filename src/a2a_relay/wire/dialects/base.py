@@ -25,6 +25,8 @@ class Dialect(Protocol):
     """Whether the `result` of a streaming call is one event of it: this dialect ends every stream in so many words."""
     confirms_cancels: bool
     """Whether an end may come for a call that the relay has cancelled and forgotten."""
+    streams: bool
+    """Whether an answer may come as events; where it may not, a streaming call has one answer."""
     has_credit: bool
     """Whether an agent heeds `credit`; for one that does not, the relay bounds what waits for a slow reader."""
 
@@ -53,6 +55,7 @@ class LeanDialect:
 
     results_are_events = False
     confirms_cancels = False
+    streams = False
     has_credit = False
 
     def credit(self, id: str, window: Window, through: int) -> bytes | None:

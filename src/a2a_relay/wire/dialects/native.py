@@ -1,7 +1,7 @@
 """The native dialect `a2a-relay/1`: relay-go's frames, and streams, cancel, state, goaway and probes.
 
 relay -> a2a.request {id, method, params, timeout_ms, stream, window, meta, rest?}
-agent -> a2a.nack {id, reason, retry_after_ms}: not taken, nothing delivered
+agent -> a2a.nack {id, reason, retry_after_ms}: not taken, nothing delivered; a2a.accept {id}: works on the letter
 agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.credit {id, events, bytes, through}
                                                                    relay -> a2a.cancel {id, reason}
 both  -> a2a.chunk {id, last} and bytes, or {id, taken}: a frame above 64 KiB in pieces
@@ -22,8 +22,10 @@ from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     CHUNKS,
     CREDIT,
+    LETTERS,
     NATIVE_PROTOCOL,
     RESUME,
+    Accept,
     AgentFrame,
     AgentState,
     CardUpdate,
@@ -45,6 +47,7 @@ class NativeDialect(RelayGoDialect):
 
     name = "native"
     has_credit = True
+    streams = True
 
     def read(self, frame: bytes) -> AgentFrame:
         if frame.startswith(chunks.HEAD):
@@ -65,6 +68,8 @@ class NativeDialect(RelayGoDialect):
                 return _read_end(codec.payload(fields))
             case "a2a.nack":
                 return _read_nack(codec.payload(fields))
+            case "a2a.accept":
+                return Accept(codec.required_text(codec.payload(fields), "id"))
             case "agent.state":
                 payload = codec.payload(fields)
                 return AgentState(
@@ -88,7 +93,7 @@ class NativeDialect(RelayGoDialect):
             max_frame=welcome.max_frame,
             max_body=welcome.max_body,
             public_urls=dict(welcome.public_urls),
-            features=[CHUNKS, CREDIT, RESUME],
+            features=[CHUNKS, CREDIT, RESUME, LETTERS],
             resume_seconds=welcome.resume_seconds,
             streams=[_resumed(stream) for stream in welcome.streams],
             calls=list(welcome.calls),

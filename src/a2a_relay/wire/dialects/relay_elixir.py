@@ -30,6 +30,7 @@ class RelayElixirDialect(BareDialect):
     """What agents of relay-elixir speak. There is no cancel, goaway or probe, and no ping but WebSocket's."""
 
     name = "relay-elixir"
+    streams = True
 
     def welcome(self, welcome: Welcome) -> bytes | None:
         return b'{"type":"auth_success"}'

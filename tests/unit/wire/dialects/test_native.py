@@ -17,7 +17,9 @@ from a2a_relay.wire.flow import DEFAULT_WINDOW, Window
 from a2a_relay.wire.frames import (
     CHUNKS,
     CREDIT,
+    LETTERS,
     RESUME,
+    Accept,
     AgentState,
     CardUpdate,
     Chunk,
@@ -105,7 +107,7 @@ def test_a_unary_request_has_no_window() -> None:
 def test_the_welcome_is_understood() -> None:
     urls = {"JSONRPC": "https://relay.example/t/acme/a2a/zaf/"}
     welcome = NATIVE.welcome(Welcome("zaf", "acme", "e-1", 30, 500, 400, urls))
-    features = frozenset({CHUNKS, CREDIT, RESUME})
+    features = frozenset({CHUNKS, CREDIT, RESUME, LETTERS})
     assert agent_side.read(welcome) == agent_side.AuthOk("zaf", "acme", True, "e-1", 30, 500, urls, features)
 
 
@@ -151,6 +153,7 @@ def test_the_other_frames_of_the_agent_are_understood() -> None:
     assert NATIVE.read(agent_side.card_update(b'{ "name":"x"}')) == CardUpdate(b'{ "name":"x"}')
     assert NATIVE.read(agent_side.probe("p")) == Probe("p")
     assert NATIVE.read(agent_side.end("1")) == StreamEnd("1")
+    assert NATIVE.read(agent_side.accept("e-1.1")) == Accept("e-1.1")
 
 
 def test_answer_headers_cross() -> None:
@@ -168,6 +171,7 @@ def test_answer_headers_cross() -> None:
         (b'{"type":"a2a.end","payload":{"id":"1","error":"x"}}', Unreadable(Reason.INVALID_AGENT_RESPONSE, ("1",))),
         (b'{"type":"a2a.end","payload":{"id":"1","error":null}}', StreamEnd("1")),
         (b'{"type":"agent.state","payload":{}}', Unreadable(Reason.INVALID_REQUEST)),
+        (b'{"type":"a2a.accept","payload":{}}', Unreadable(Reason.INVALID_REQUEST)),
         (b'{"type":"card.update","payload":{}}', CardUpdate(b"null")),
         (b'{"type":"a2a.end","payload":[]}', Unreadable(Reason.INVALID_REQUEST)),
     ],
