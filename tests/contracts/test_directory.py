@@ -20,9 +20,11 @@ from a2a_relay.core.address import Address
 from a2a_relay.errors import StoreError
 from a2a_relay.ports.directory import AgentRecord, Directory
 from a2a_relay.stores.memory.directory import MemoryDirectory
-from a2a_relay.stores.sqlite import database as sqlite_database
-from a2a_relay.stores.sqlite.database import Database, Statement
+from a2a_relay.stores.sqlite import opening as sqlite_opening
+from a2a_relay.stores.sqlite import writer as sqlite_writer
+from a2a_relay.stores.sqlite.database import Database
 from a2a_relay.stores.sqlite.directory import SqliteDirectory
+from a2a_relay.stores.sqlite.writer import Statement
 
 ZAF = Address("acme", "zaf")
 
@@ -172,7 +174,8 @@ class TestSqlite:
             from pathlib import Path
             from a2a_relay.core.address import Address
             from a2a_relay.ports.directory import AgentRecord
-            from a2a_relay.stores.sqlite.database import Database, Statement
+            from a2a_relay.stores.sqlite.database import Database
+            from a2a_relay.stores.sqlite.writer import Statement
             from a2a_relay.stores.sqlite.directory import SqliteDirectory
 
             database = Database(Path(sys.argv[1]))
@@ -273,7 +276,7 @@ class TestSqlite:
     def test_goes_on_when_a_lock_that_was_held_too_long_is_gone(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_opening, "BUSY_SECONDS", 0.05)
         troubles: list[str] = []
         directory = SqliteDirectory(Database(path, on_trouble=troubles.append))
         blocker = sqlite3.connect(path, isolation_level=None)
@@ -292,8 +295,8 @@ class TestSqlite:
     def test_that_is_closed_while_a_commit_is_retried_tries_once_more(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
-        monkeypatch.setattr(sqlite_database, "_RETRY_SECONDS", 60.0)
+        monkeypatch.setattr(sqlite_opening, "BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_writer, "RETRY_SECONDS", 60.0)
         troubles: list[str] = []
         directory = SqliteDirectory(Database(path, on_trouble=troubles.append))
         blocker = sqlite3.connect(path, isolation_level=None)

@@ -19,9 +19,12 @@ from a2a_relay.core.limits import EVENT_OVERHEAD_BYTES
 from a2a_relay.ports.directory import AgentRecord
 from a2a_relay.ports.stream_log import StoredStream
 from a2a_relay.stores.sqlite import database as sqlite_database
-from a2a_relay.stores.sqlite.database import Database, Statement
+from a2a_relay.stores.sqlite import opening as sqlite_opening
+from a2a_relay.stores.sqlite import writer as sqlite_writer
+from a2a_relay.stores.sqlite.database import Database
 from a2a_relay.stores.sqlite.directory import SqliteDirectory
 from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
+from a2a_relay.stores.sqlite.writer import Statement
 
 
 @pytest.fixture
@@ -173,7 +176,7 @@ class TestCommits:
         assert len(process.segments()) <= 3
 
     def test_do_not_wait_for_company(self, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite_database, "_GATHER_SECONDS", 30.0)
+        monkeypatch.setattr(sqlite_writer, "GATHER_SECONDS", 30.0)
         window = process.log.open(ZAF, ignore)
         SqliteDirectory(process.database).put(AgentRecord(ZAF.address, None, "native", 1.0, 2.0))
         extend(window, ZAF, 1)
@@ -192,8 +195,8 @@ class TestCommits:
         assert process.rows("SELECT is_over, failure FROM streams") == [(1, b"{}")]
 
     def test_that_fail_move_nothing_until_they_succeed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite_database, "_BUSY_SECONDS", 0.05)
-        monkeypatch.setattr(sqlite_database, "_RETRY_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_opening, "BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(sqlite_writer, "RETRY_SECONDS", 0.05)
         process = Process(path)
         window = process.log.open(ZAF, ignore)
         process.settle()
@@ -345,7 +348,7 @@ class TestFiles:
         process.close()
         second = Process(path)
         assert numbers(found(second, ZAF).window) == [1, 2, 3]
-        assert second.rows("PRAGMA user_version") == [(2,)]
+        assert second.rows("PRAGMA user_version") == [(sqlite_opening.migrations()[-1][0],)]
         second.close()
 
     def test_are_shared_with_a_directory_and_with_another_process(self, path: Path) -> None:

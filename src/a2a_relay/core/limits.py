@@ -62,6 +62,10 @@ class Limits:
     late_answer_seconds: float = 3600
     """How long after its time a live call may still be answered; 0: not at all."""
     idempotency_time_seconds: float = 24 * 3600
+    """How long an Idempotency-Key is remembered."""
+    keyed_answers: int = 10_000
+    keyed_answers_bytes: int = 64 * 1024 * 1024
+    """Answers to calls with an Idempotency-Key, in memory; the oldest go."""
     tracked_tasks: int = 100_000
     """Tasks of agents whose owners are remembered; the longest unused ones are forgotten."""
     receipt_feeds: int = 10

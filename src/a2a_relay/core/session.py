@@ -31,17 +31,40 @@ class Session:
     """Whether its agent has said so; one that has not is bounded, and not held to it."""
     can_resume: bool = False
     """Whether its agent side can go on with its exchanges over another link."""
+    remembers_letters: bool = False
+    """Whether its agent side knows a letter again that is delivered a second time, over whichever link."""
     resumed: str = ""
     """The session whose exchanges it has taken over: its agent may not have heard of that, and claim them once more."""
+    is_idempotent: bool = False
+    """Whether its agent has said that a call may be run twice."""
+    is_streaming: bool = False
+    """Whether its agent answers in events."""
+    has_letters: bool = False
+    """Whether letters are waiting for it: a call must not overtake those of its context."""
+    is_recovered: bool = False
+    """Whether it was found out what an earlier session of its agent has left."""
+    late_seconds: float = 0
+    """For how long after the deadline of a call its answer is still taken."""
     rules: StreamRules = DEFAULT_RULES
     violations: int = 0
     """How often its agent has sent more than its credit."""
+    is_plain: bool = True
+    """Whether a call of an admin just goes to it: see `review`."""
+    is_shared: bool = False
+    """Whether tasks of its tenant have owners."""
     is_ready: bool = True
     paused_because: str = ""
     unary_in_flight: int = 0
     streams_in_flight: int = 0
     exchanges: dict[str, Exchange] = field(default_factory=dict)
     _frames: int = 0
+
+    def __post_init__(self) -> None:
+        self.review()
+
+    def review(self) -> None:
+        """Something has changed that calls must heed."""
+        self.is_plain = self.is_ready and not self.has_letters and not self.is_shared
 
     def next_frame_id(self) -> str:
         """An id for the next call on this link."""

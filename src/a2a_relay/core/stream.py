@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -194,6 +194,8 @@ class Stream:
         "is_over",
         "last",
         "last_bytes",
+        "on_body",
+        "on_left",
         "prefix",
         "reader",
         "resumes",
@@ -234,6 +236,10 @@ class Stream:
         self.grant(self.granted)
         self.end_due: Session | None = None
         """Whose agent is still to be told that the end was taken."""
+        self.on_body: Callable[[bytes], bytes] | None = None
+        """What each body passes on its way into the window: ids of the agent's become the relay's."""
+        self.on_left: Callable[[Stream], None] | None = None
+        """Of a stream that the relay itself feeds: told when it is let go."""
         self.slot: dict[Any, Any] = {}
         """The slot of its timer: nobody reads it, or its agent is away, or it is over."""
 

@@ -32,6 +32,17 @@ class Surface(StrEnum):
     TENANT_DIRECTORY = "tenant_directory"
     DIRECTORY_ENTRY = "directory_entry"
     LETTER = "letter"
+    """relay-go's poll."""
+    LETTERS = "letters"
+    LETTER_RECEIPT = "letter_receipt"
+    LETTER_FEED = "letter_feed"
+    LETTERS_FEED = "letters_feed"
+    REDRIVE = "redrive"
+    PURGE = "purge"
+    AUDIT = "audit"
+    MAILBOXES = "mailboxes"
+    PAUSE = "pause"
+    RESUME = "resume"
     ROOT_CARD = "root_card"
     ROOT_RPC = "root_rpc"
     CARD = "card"
@@ -145,15 +156,53 @@ def _tenant_route(segments: tuple[str, ...], verb: str) -> Route:
     if len(segments) < 3 or segments[0] != "t" or not is_legacy_name(segments[1]):
         raise Refused(Reason.NOT_FOUND)
     tenant, kind, below = segments[1], segments[2], segments[3:]
-    if kind == "agents" and not below:
-        return Route(Surface.TENANT_DIRECTORY, address=Address(tenant, ""))
-    if kind == "agents" and len(below) == 1 and is_legacy_name(below[0]):
-        return Route(Surface.DIRECTORY_ENTRY, ("DELETE",), Address(tenant, below[0]))
+    if kind == "agents":
+        return _directory_route(tenant, below)
     if kind == "tasks" and len(below) == 1:
         return Route(Surface.LETTER, address=Address(tenant, ""), segments=below)
+    if kind == "letters" and below:
+        return _letter_route(tenant, below)
+    if kind in _TENANTS_OWN and not below:
+        surface, verb = _TENANTS_OWN[kind]
+        return Route(surface, (verb,), Address(tenant, ""))
     if kind != "a2a" or not below or not is_legacy_name(below[0]):
         raise Refused(Reason.NOT_FOUND)
     return _agent_route(Address(tenant, below[0]), below[1:], verb)
+
+
+_TENANTS_OWN = {
+    "letters": (Surface.LETTERS, "GET"),
+    "letters:redrive": (Surface.REDRIVE, "POST"),
+    "letters:purge": (Surface.PURGE, "POST"),
+    "letters:audit": (Surface.AUDIT, "GET"),
+    "mailboxes": (Surface.MAILBOXES, "GET"),
+}
+_OF_ONE_MAILBOX = {"mailbox:pause": Surface.PAUSE, "mailbox:resume": Surface.RESUME}
+
+
+def _directory_route(tenant: str, below: tuple[str, ...]) -> Route:
+    """Routes at and below `/t/{tenant}/agents`."""
+    if not below:
+        return Route(Surface.TENANT_DIRECTORY, address=Address(tenant, ""))
+    if is_legacy_name(below[0]):
+        address = Address(tenant, below[0])
+        if len(below) == 1:
+            return Route(Surface.DIRECTORY_ENTRY, ("PUT", "DELETE"), address)
+        if len(below) == 2 and below[1] in _OF_ONE_MAILBOX:
+            return Route(_OF_ONE_MAILBOX[below[1]], ("POST",), address)
+    raise Refused(Reason.NOT_FOUND)
+
+
+def _letter_route(tenant: str, below: tuple[str, ...]) -> Route:
+    """Routes below `/t/{tenant}/letters`: ids of letters all begin alike, so that none is `events`."""
+    address = Address(tenant, "")
+    if below == ("events",):
+        return Route(Surface.LETTERS_FEED, address=address)
+    if len(below) == 1:
+        return Route(Surface.LETTER_RECEIPT, address=address, segments=below)
+    if len(below) == 2 and below[1] == "events":
+        return Route(Surface.LETTER_FEED, address=address, segments=below[:1])
+    raise Refused(Reason.NOT_FOUND)
 
 
 def _relay_elixir_route(segments: tuple[str, ...]) -> Route | None:

@@ -11,7 +11,10 @@ from a2a_relay.core.address import Address
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
-    """One registered agent. Instants are wall time in seconds; `agent_card` are the agent's own bytes."""
+    """One registered agent. Instants are wall time in seconds; `agent_card` are the bytes as they were given.
+
+    One that has never attached has no dialect, and was last seen at 0.
+    """
 
     address: Address
     agent_card: bytes | None

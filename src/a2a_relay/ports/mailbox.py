@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from a2a_relay.core.address import Address
-from a2a_relay.core.letter import Act, Alias, Answer, AuditEntry, DeadReason, Draft, Filter, Letter, MailboxView, Room
+from a2a_relay.core.letter import (
+    Act,
+    Alias,
+    Answer,
+    AuditEntry,
+    DeadReason,
+    Draft,
+    Filter,
+    IdempotencyKey,
+    Letter,
+    MailboxView,
+    Room,
+)
 
 
 class Accepted(NamedTuple):
@@ -51,16 +63,25 @@ class Mailbox(Protocol):
     # senders
 
     async def accept(self, draft: Draft, room: Room) -> Accepted:
-        """Take a letter. Raises `Refused`: MAILBOX_FULL, IDEMPOTENCY_CONFLICT for a known key with another body."""
+        """Take a letter.
+
+        Raises `Refused`: MAILBOX_FULL; IDEMPOTENCY_CONFLICT for a known key with another body, or of a purged letter.
+        """
+
+    async def recall(self, tenant: str, key: IdempotencyKey) -> Letter | None:
+        """The letter that a key has made. Raises IDEMPOTENCY_CONFLICT as `accept` does."""
 
     async def find(self, tenant: str, id: str) -> Letter | None:
         """One letter with its history."""
 
     async def find_context(self, address: Address, context_id: str) -> Letter | None:
-        """The newest letter of an agent whose Task carries this context."""
+        """The newest letter of an agent whose Task carries this context; rather one whose alias is known."""
 
-    async def is_waiting(self, address: Address, context: str) -> bool:
-        """Whether a letter of this context is still to be answered."""
+    async def is_waiting(self, address: Address, context: str | None = None) -> bool:
+        """Whether a letter of this context, or any of this agent's, is still to be answered.
+
+        Not one whose answer is late, which has no turn.
+        """
 
     async def cancel(self, tenant: str, id: str, keep_seconds: float) -> Letter | None:
         """Cancel a letter that is queued; None when it is not queued (any more). It is kept for `keep_seconds`."""
@@ -95,7 +116,7 @@ class Mailbox(Protocol):
     ) -> bool:
         """Queue a leased letter again, at its old place. `is_attempt` false: nothing was delivered, it does not count.
 
-        One that has expired meanwhile is expired instead.
+        One that has expired meanwhile is expired instead, and the next sweep tells of it.
         """
 
     async def bury(self, address: Address, id: str, lease: str, reason: DeadReason, keep_seconds: float) -> bool:
@@ -113,7 +134,7 @@ class Mailbox(Protocol):
         """Letters, the newest first, without their params and answers. `after` is where the last page ended."""
 
     async def mailboxes(self, tenant: str) -> Sequence[MailboxView]:
-        """All mailboxes of a tenant that hold anything, by agent."""
+        """All mailboxes of a tenant that hold what waits or is dead, or are paused, by agent."""
 
     async def redrive(self, tenant: str, filter: Filter, ttl_seconds: float, act: Act) -> Sequence[Address]:
         """Queue dead and expired letters anew, as if just accepted but for their history; whose they are, one each."""

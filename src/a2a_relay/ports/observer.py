@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from a2a_relay.core.address import Address
+from a2a_relay.core.letter import LetterEvent
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason
 from a2a_relay.wire.close_codes import CloseCode
@@ -64,6 +65,9 @@ class Observer(Protocol):
     """Told what happens, synchronously; must be cheap and must not raise."""
 
     streams: StreamCounters
+
+    def letter(self, event: LetterEvent, address: Address, reason: str) -> None:
+        """Something has happened to a letter."""
 
     def stream_ended(self, report: StreamReport) -> None: ...
 

@@ -39,7 +39,19 @@ def reason(verb: str, target: str | bytes) -> Reason:
         ("GET", "/.well-known/agent.json", Surface.ROOT_CARD),
         ("GET", "/t/acme/agents", Surface.TENANT_DIRECTORY),
         ("DELETE", "/t/acme/agents/zaf", Surface.DIRECTORY_ENTRY),
+        ("PUT", "/t/acme/agents/zaf", Surface.DIRECTORY_ENTRY),
+        ("POST", "/t/acme/agents/zaf/mailbox:pause", Surface.PAUSE),
+        ("POST", "/t/acme/agents/zaf/mailbox:resume", Surface.RESUME),
         ("GET", "/t/acme/tasks/x", Surface.LETTER),
+        ("GET", "/t/acme/letters", Surface.LETTERS),
+        ("GET", "/t/acme/letters/", Surface.LETTERS),
+        ("GET", "/t/acme/letters/events", Surface.LETTERS_FEED),
+        ("GET", "/t/acme/letters/rly-1", Surface.LETTER_RECEIPT),
+        ("GET", "/t/acme/letters/rly-1/events", Surface.LETTER_FEED),
+        ("POST", "/t/acme/letters:redrive", Surface.REDRIVE),
+        ("POST", "/t/acme/letters:purge", Surface.PURGE),
+        ("GET", "/t/acme/letters:audit", Surface.AUDIT),
+        ("GET", "/t/acme/mailboxes", Surface.MAILBOXES),
         ("POST", BASE, Surface.RPC),
         ("POST", f"{BASE}/", Surface.RPC),
         ("GET", f"{BASE}/.well-known/agent-card.json", Surface.CARD),
@@ -61,7 +73,8 @@ def test_what_is_served_where(verb: str, target: str, surface: Surface | None) -
 def test_an_agents_routes_have_its_address() -> None:
     for target in (BASE, f"{BASE}/message:send", f"{BASE}/v1/message:send"):
         assert read_target("POST", target.encode()).agent == ZAF
-    assert read_target("GET", b"/t/acme/tasks/x").segments == ("x",)
+    for target in (b"/t/acme/tasks/x", b"/t/acme/letters/x", b"/t/acme/letters/x/events"):
+        assert read_target("GET", target).segments == ("x",)
     with pytest.raises(Refused):
         _ = read_target("GET", b"/health").agent
 
@@ -82,7 +95,11 @@ def test_head_is_routed_as_get(target: str) -> None:
         ("PUT", f"{BASE}/tasks/t:subscribe", {"GET", "POST"}),
         ("DELETE", f"{BASE}/tasks/t/pushNotificationConfigs", {"GET", "POST"}),
         ("POST", f"{BASE}/tasks/t/pushNotificationConfigs/c", {"GET", "DELETE"}),
-        ("GET", "/t/acme/agents/zaf", {"DELETE"}),
+        ("GET", "/t/acme/agents/zaf", {"PUT", "DELETE"}),
+        ("POST", "/t/acme/letters", {"GET"}),
+        ("GET", "/t/acme/letters:purge", {"POST"}),
+        ("DELETE", "/t/acme/letters/rly-1", {"GET"}),
+        ("GET", "/t/acme/agents/zaf/mailbox:pause", {"POST"}),
         ("GET", f"{BASE}/message/send", {"POST"}),
         ("get", "/health", {"GET"}),
         ("OPTIONS", "/health", {"GET"}),
@@ -168,6 +185,14 @@ def test_raw_bytes_beyond_ascii_are_refused(target: bytes) -> None:
         "/t/a:b/agents",
         "/t/a%20b/agents",
         "/t/acme/agents/a:b",
+        "/t/acme/agents/zaf/mailbox",
+        "/t/acme/agents/zaf/mailbox:pause/x",
+        "/t/acme/agents/a:b/mailbox:pause",
+        "/t/acme/letters:x",
+        "/t/acme/letters:purge/x",
+        "/t/acme/letters/rly-1/x",
+        "/t/acme/letters/rly-1/events/x",
+        "/t/acme/mailboxes/x",
         "/t/acme/tasks",
         "/t/acme/a2a",
         "/t/acme/a2a/a:b/message:send",

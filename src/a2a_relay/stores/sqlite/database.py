@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import queue
+import asyncio
 import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from importlib import resources
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from a2a_relay.errors import StoreError
+from a2a_relay.stores.sqlite.opening import migrate, open_file
+from a2a_relay.stores.sqlite.queries import load_queries
+from a2a_relay.stores.sqlite.record import AcceptedRecord
+from a2a_relay.stores.sqlite.writer import Chores, Statement, Work, Writer
 
-_BUSY_SECONDS = 5.0
-_RETRY_SECONDS = 1.0
-_GROUP = 512
-"""Most statements in one commit."""
-_GATHER_SECONDS = 0.02
-"""How long a first write that nobody waits for waits for others: a commit is dear."""
 _FLUSH_SECONDS = 10.0
 _WIDTHS = (128, 64, 32, *range(16, 0, -1))
 """Rows in one statement: few widths, so that each is prepared once."""
 _VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 
+QUERIES = load_queries("queries.sql")
 
-class Statement(NamedTuple):
-    """One write, and whom to tell when it is on disk (from the writer's thread).
-
-    `is_many`: the parameters are those of many rows. `is_awaited`: somebody waits for it, so that it does not wait
-    for company.
-    """
-
-    sql: str
-    parameters: Sequence[Any]
-    on_commit: Callable[[], None] | None = None
-    is_many: bool = False
-    is_awaited: bool = False
-
-
-def load_queries() -> dict[str, str]:
-    """The named statements of `queries.sql`."""
-    text = resources.files(__package__).joinpath("queries.sql").read_text("utf-8")
-    parts = re.split(r"^-- (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], (sql.strip() for sql in parts[1::2]), strict=True))
-
-
-QUERIES = load_queries()
+T = TypeVar("T")
 
 
 def statements_of(name: str, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
@@ -74,26 +52,54 @@ def _widened(name: str, count: int) -> str:
 class Database:
     """One file with one writer. Reads go through `reader`, on the thread that opened it.
 
-    A group that cannot be committed (the file is locked, the disk is full) is tried
-    again until it can; `on_trouble` hears of it once, from the writer's thread. A
-    statement that can never be carried out is left out, and told as well.
+    `on_trouble` hears, from other threads too, what an operator has to know: that the file cannot be written, that
+    letters are missing, that it is damaged.
     """
 
-    def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None, *, is_guest: bool = False) -> None:
+        """A guest is no relay: it leaves alone what a relay keeps beside the file, and does not look after it.
+
+        Raises StoreError.
+        """
         self.path = path
-        self.reader = _open(path)
-        _migrate(self.reader, path)
         self._on_trouble = on_trouble
-        self._writes: queue.SimpleQueue[Sequence[Statement]] = queue.SimpleQueue()
-        self._hurry = threading.Event()  # set before an awaited write is queued, so that none is waited past
+        self.reader = open_file(path)
+        migrate(self.reader, path)
+        self.record = None if is_guest else AcceptedRecord.open(path, self.reader, self._tell)
+        self._watchers: list[Callable[[], None]] = []
         self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
-        self._writer.start()
+        self._lookers: ThreadPoolExecutor | None = None
+        self._looker: sqlite3.Connection | None = None
+        self._writer = Writer(partial(open_file, path), self._tell, Chores(self._record, self._tell_watchers))
+
+    @property
+    def commits(self) -> int:
+        """How many groups were committed."""
+        return self._writer.commits
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises StoreError."""
         try:
             return self.reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"the store {self.path} cannot be read: {error}") from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Reads within see the file as of one moment."""
+        self.read("BEGIN")
+        try:
+            yield
+        finally:
+            self.read("COMMIT")
+
+    async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask what may take a while, beside the loop. Raises StoreError."""
+        self._require_open()
+        if self._lookers is None:
+            self._lookers = ThreadPoolExecutor(1, "sqlite-reader")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._lookers, self._ask, question)
         except sqlite3.Error as error:
             raise StoreError(f"the store {self.path} cannot be read: {error}") from error
 
@@ -103,9 +109,25 @@ class Database:
 
     def write_together(self, statements: Sequence[Statement]) -> None:
         """Queue writes of one commit, at least one."""
-        if any(statement.is_awaited for statement in statements):
-            self._hurry.set()
-        self._writes.put(statements)
+        self._writer.queue(statements)
+
+    async def carry_out(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """Run something in a transaction, with whatever else is queued, and tell its result when that is on disk.
+
+        It may be run more than once, and writes nothing before it refuses. What it raises of ours is raised here,
+        and nothing that it has written is in the file then; StoreError when the store has failed.
+        """
+        self._require_open()
+        work = Work(run)
+        self._writer.queue((work,))
+        return await work.future
+
+    def watch(self, on_foreign_commit: Callable[[], None]) -> None:
+        """Tell when another connection, of this process or another, has written: within a second, and not of how much.
+
+        It is called on the writer's thread.
+        """
+        self._watchers.append(on_foreign_commit)
 
     def flush(self) -> bool:
         """Wait until every queued write is durable; False when that takes too long, or the store is closed."""
@@ -120,119 +142,35 @@ class Database:
         if self._closing.is_set():
             return
         self._closing.set()
-        self._hurry.set()
-        self._writes.put(())
-        self._writer.join()
+        self._writer.close()
+        if self._lookers is not None:
+            if self._looker is not None:
+                self._looker.interrupt()
+            self._lookers.shutdown(cancel_futures=True)
+            if self._looker is not None:
+                self._looker.close()
+        if self.record is not None:
+            self.record.close(self.reader)
         self.reader.close()
 
-    def _write_groups(self) -> None:
-        connection = _open(self.path)
-        try:
-            while group := self._next_group():
-                self._commit_at_last(connection, group)
-        finally:
-            connection.close()
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        if self._looker is None:
+            self._looker = open_file(self.path)
+        return question(self._looker)
 
-    def _next_group(self) -> list[Statement]:
-        """All that is queued, up to a bound; empty when the last was taken."""
-        group = list(self._writes.get())
-        if group and not any(statement.is_awaited for statement in group):
-            self._hurry.wait(_GATHER_SECONDS)
-        self._hurry.clear()
-        while group and not self._writes.empty():
-            if len(group) >= _GROUP:
-                self._hurry.set()
-                break
-            statements = self._writes.get()
-            if not statements:
-                self._writes.put(())
-                break
-            group += statements
-        return group
+    def _record(self, connection: sqlite3.Connection) -> None:
+        if self.record is not None:
+            self.record.note(connection)
 
-    def _commit_at_last(self, connection: sqlite3.Connection, group: list[Statement]) -> None:
-        """Commit one group, however often that takes; only a closing store gives up, after one more try."""
-        is_told = is_last_try = False
-        while (error := _commit(connection, group)) is not None:
-            if not is_told:
-                self._tell(f"cannot be written: {error}")
-            is_told = True
-            if not isinstance(error, sqlite3.OperationalError):
-                group = self._without_the_impossible(connection, group)
-                break
-            if is_last_try:
-                return
-            is_last_try = self._closing.wait(_RETRY_SECONDS)
-        for statement in group:
-            if statement.on_commit is not None:
-                statement.on_commit()
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            with suppress(RuntimeError):  # a loop that is closed takes no more calls
+                watcher()
 
-    def _without_the_impossible(self, connection: sqlite3.Connection, group: list[Statement]) -> list[Statement]:
-        """Commit the statements of a group one by one; those that were committed."""
-        done = []
-        for statement in group:
-            error = _commit(connection, [statement])
-            while isinstance(error, sqlite3.OperationalError) and not self._closing.wait(_RETRY_SECONDS):
-                error = _commit(connection, [statement])
-            if error is None:
-                done.append(statement)
-            else:
-                self._tell(f"cannot take a write, which is left out: {error}")
-        return done
+    def _require_open(self) -> None:
+        if self._closing.is_set():
+            raise StoreError(f"the store {self.path} is closed")
 
     def _tell(self, what: str) -> None:
         if self._on_trouble is not None:
             self._on_trouble(f"the store {self.path} {what}")
-
-
-def _commit(connection: sqlite3.Connection, group: list[Statement]) -> Exception | None:
-    """Commit one group whole, or not at all and say why."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in group:
-            run = connection.executemany if statement.is_many else connection.execute
-            run(statement.sql, statement.parameters)
-        connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001  whatever a value is, it must not end the only writer
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        return error
-    return None
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """A connection with the durability that the relay promises. Raises StoreError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA fullfsync=1")  # macOS: fsync alone does not reach the disk there
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"cannot open the store {path}: {error}") from error
-    return connection
-
-
-def _migrations() -> list[tuple[int, str]]:
-    folder = resources.files(__package__).joinpath("migrations")
-    found = [(int(item.name[:4]), item.read_text("utf-8")) for item in folder.iterdir() if item.name.endswith(".sql")]
-    return sorted(found)
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the file to this release's schema, one numbered step at a time."""
-    migrations = _migrations()
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > migrations[-1][0]:
-        raise StoreError(f"the store {path} was written by a newer release (schema {version})")
-    for number, script in migrations:
-        if number > version:
-            try:
-                connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
-            except sqlite3.Error as error:
-                raise StoreError(f"cannot bring the store {path} to schema {number}: {error}") from error

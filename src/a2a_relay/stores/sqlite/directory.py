@@ -13,7 +13,8 @@ from typing import Any
 
 from a2a_relay.core.address import Address
 from a2a_relay.ports.directory import AgentRecord
-from a2a_relay.stores.sqlite.database import QUERIES, Database, Statement
+from a2a_relay.stores.sqlite.database import QUERIES, Database
+from a2a_relay.stores.sqlite.writer import Statement
 
 
 class SqliteDirectory:
@@ -24,6 +25,8 @@ class SqliteDirectory:
         self._lock = threading.Lock()  # the writer's thread settles what it has committed
         self._pending: dict[Address, _Pending] = {}
         self._counts: dict[str, int] = dict(database.read(QUERIES["count_agents"]))
+        self._are_counts_stale = False  # set on the writer's thread when somebody else has written
+        database.watch(self._distrust_counts)
 
     def get(self, address: Address) -> AgentRecord | None:
         with self._lock:
@@ -45,6 +48,8 @@ class SqliteDirectory:
         return [found[address] for address in sorted(found)]
 
     def count(self, tenant: str) -> int:
+        if self._are_counts_stale:
+            self._count_anew()
         return self._counts.get(tenant, 0)
 
     def put(self, record: AgentRecord) -> None:
@@ -62,6 +67,20 @@ class SqliteDirectory:
     def close(self) -> None:
         """Close the database too; whoever shares it has closed before, and may close it again."""
         self._database.close()
+
+    def _distrust_counts(self) -> None:
+        self._are_counts_stale = True
+
+    def _count_anew(self) -> None:
+        """Count what is in the file, and what is on its way there, as of one moment."""
+        self._are_counts_stale = False
+        with self._lock, self._database.snapshot():
+            counts: dict[str, int] = dict(self._database.read(QUERIES["count_agents"]))
+            for address, pending in self._pending.items():
+                is_there = bool(self._database.read(QUERIES["get_agent"], address))
+                change = int(pending.record is not None) - int(is_there)
+                counts[address.tenant] = counts.get(address.tenant, 0) + change
+            self._counts = counts
 
     def _write(self, address: Address, record: AgentRecord | None, sql: str, parameters: Sequence[Any]) -> None:
         pending = _Pending(record)

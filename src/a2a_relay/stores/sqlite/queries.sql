@@ -58,3 +58,15 @@ UPDATE streams SET is_over = 1, failure = ? WHERE id = ?;
 
 -- drop_stream
 DELETE FROM streams WHERE id = ?;
+
+-- get_task_owner
+SELECT owner FROM task_owners WHERE tenant = ? AND agent = ? AND id = ?;
+
+-- has_task_owners
+SELECT EXISTS (SELECT 1 FROM task_owners WHERE tenant = ?);
+
+-- put_task_owners
+INSERT OR IGNORE INTO task_owners (tenant, agent, id, owner, learned_at) VALUES (?, ?, ?, ?, ?);
+
+-- forget_task_owners
+DELETE FROM task_owners WHERE learned_at < ?;

@@ -18,8 +18,9 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.limits import EVENT_OVERHEAD_BYTES
 from a2a_relay.core.stream import Event, ReplayWindow, StreamHead
 from a2a_relay.ports.stream_log import StoredStream
-from a2a_relay.stores.sqlite.database import QUERIES, Database, Statement, statements_of
+from a2a_relay.stores.sqlite.database import QUERIES, Database, statements_of
 from a2a_relay.stores.sqlite.segments import join_bodies, last_run
+from a2a_relay.stores.sqlite.writer import Statement
 
 GATHER_SECONDS = 0.005
 """How long a group gathers: a commit is dear, and readers have their events before it."""

@@ -1,0 +1,76 @@
+"""Owners of tasks in SQLite: the latest in memory, all of them in the file, written when it is convenient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from a2a_relay.core.address import Address
+from a2a_relay.stores.sqlite.database import QUERIES, Database, statements_of
+from a2a_relay.stores.sqlite.writer import Statement
+
+GATHER_SECONDS = 0.05
+"""Nobody waits for these writes: they gather for so long (security rule S3)."""
+_HOUR = 3600
+
+
+class SqliteTaskIndex:
+    """Owners by agent and id.
+
+    What was learned stays in memory until there are more than `limit`, so that it is found before it is written. Ids
+    that were learned more than `kept_seconds` ago are forgotten by `purge`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
+        limit: int,
+        kept_seconds: float,
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._call_later = call_later
+        self._limit = limit
+        self._kept_seconds = kept_seconds
+        self._owners: dict[tuple[Address, str], str] = {}
+        self._unwritten: list[tuple[str, str, str, str, int]] = []
+
+    def owner(self, address: Address, id: str) -> str | None:
+        known = self._owners.get((address, id))
+        if known is not None:
+            return known
+        rows = self._database.read(QUERIES["get_task_owner"], (*address, id))
+        if not rows:
+            return None
+        self._keep(address, id, rows[0][0])
+        return str(rows[0][0])
+
+    def learn(self, address: Address, ids: Sequence[str], owner: str) -> None:
+        hour = int(self._now()) // _HOUR
+        for id in ids:
+            if (address, id) in self._owners:  # the file is not asked: it keeps the first owner, and a read costs 10 us
+                continue
+            self._keep(address, id, owner)
+            if not self._unwritten:
+                self._call_later(GATHER_SECONDS, self.flush)
+            self._unwritten.append((*address, id, owner, hour))
+
+    def knows(self, tenant: str) -> bool:
+        return bool(self._database.read(QUERIES["has_task_owners"], (tenant,))[0][0])
+
+    def flush(self) -> None:
+        """Hand what was learned to the writer."""
+        rows, self._unwritten = self._unwritten, []
+        if rows:
+            self._database.write_together(list(statements_of("put_task_owners", rows)))
+
+    def purge(self) -> None:
+        """Forget what was learned too long ago."""
+        before = int(self._now() - self._kept_seconds) // _HOUR
+        self._database.write(Statement(QUERIES["forget_task_owners"], (before,)))
+
+    def _keep(self, address: Address, id: str, owner: str) -> None:
+        self._owners[address, id] = owner
+        while len(self._owners) > self._limit:
+            del self._owners[next(iter(self._owners))]
