@@ -17,6 +17,7 @@ from a2a_relay.wire.chunks import ChunkReader, ChunkSender, TooLarge
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, Dialect, base, choose
 from a2a_relay.wire.frames import (
+    Accept,
     AgentFrame,
     AgentState,
     Auth,
@@ -211,8 +212,7 @@ class AgentLink:
             case Ping():
                 self.send(session.dialect.pong())
             case AgentState():
-                session.is_ready, session.paused_because = event.is_ready, event.reason
-                self._node.observer.notice("agent_state", address=str(session.address), ready=event.is_ready)
+                self._node.note_state(session, event)
             case CardUpdate():
                 self._update_card(session, event)
             case Unreadable():
@@ -222,6 +222,8 @@ class AgentLink:
             case Probe():
                 if not event.id.startswith(session.id):  # else it answers one of ours
                     self.send(session.dialect.probe(event.id))
+            case Accept():
+                self._node.note_accept(session, event.id)
             case Pong():
                 pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from a2a_relay.a2a import agent_card
-from a2a_relay.core.address import Address
+from a2a_relay.core.address import Address, is_name
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.session import Session
@@ -47,8 +47,8 @@ class Agents:
     def register(self, session: Session, card: bytes | None) -> bytes | None:
         """Record an agent that attaches; one that comes without a card keeps its last one. The card it has now."""
         known = self._directory.get(session.address)
-        if known is None and self._directory.count(session.address.tenant) >= self._limits.agents_per_tenant:
-            raise Refused(Reason.RATE_LIMITED, "the tenant has its fill of agents")
+        if known is None:
+            self._require_room(session.address.tenant)
         now = self._clock.now()
         last_card = known.agent_card if known is not None else None
         kept = card if card is not None else last_card
@@ -65,6 +65,29 @@ class Agents:
             )
         )
         return kept
+
+    def expect(self, address: Address, card: bytes | None) -> bool:
+        """Record an agent that is to attach later, so that it has a mailbox; whether it is new.
+
+        The card is kept unless the agent has given one itself. Raises INVALID_PARAMS for a name that cannot be new or
+        a card that cannot be kept, TOO_LARGE, and RATE_LIMITED when the tenant has its fill.
+        """
+        self.require_acceptable_card(card)
+        known, now = self._directory.get(address), self._clock.now()
+        if known is None:
+            if not is_name(address.agent):
+                raise Refused(Reason.INVALID_PARAMS, "a name is 1 to 63 letters, digits, - and _")
+            self._require_room(address.tenant)
+            self._directory.put(AgentRecord(address, card, "", now, last_seen_at=0.0, card_changed_at=now))
+            return True
+        has_own_card = known.agent_card is not None and known.last_seen_at > 0
+        if card is not None and not has_own_card and card != known.agent_card:
+            self._directory.put(replace(known, agent_card=card, card_changed_at=now))
+        return False
+
+    def _require_room(self, tenant: str) -> None:
+        if self._directory.count(tenant) >= self._limits.agents_per_tenant:
+            raise Refused(Reason.RATE_LIMITED, "the tenant has its fill of agents")
 
     def require_update(self, session: Session, card: bytes) -> None:
         """Count a new card that comes without a reconnect. Raises `Refused` when it is not acceptable or too soon."""

@@ -23,11 +23,14 @@ class Exchanges:
         wheel: Wheel,
         streams: Streams,
         tell_agent_to_stop: Callable[[Exchange, Reason], None],
+        is_late: Callable[[Exchange], bool],
     ) -> None:
+        """`is_late` is asked at the deadline of a unary call: whether its answer is still awaited after that."""
         self._clock = clock
         self._wheel = wheel
         self._streams = streams
         self._tell_agent_to_stop = tell_agent_to_stop
+        self._is_late = is_late
         self._in_flight = 0
         self.on_idle: Callable[[], None] | None = None
         """Called whenever the last call in flight is over."""
@@ -159,6 +162,9 @@ class Exchanges:
             exchange.deadline = self._wheel.put(exchange, due, self._expire)
             return
         stream = exchange.stream
+        if stream is None and self._is_late(exchange):
+            exchange.deadline = self._wheel.put(exchange, exchange.expires_at, self._expire)
+            return
         is_unread = stream is not None and stream.reader is not None and stream.cursor < stream.last
         if is_unread and now < exchange.ends_at:
             self.cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from a2a_relay.a2a.agent_card import relay_params
+from a2a_relay.a2a.agent_card import relay_params, says_streaming
 from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
-from a2a_relay.core.call import Call
+from a2a_relay.core.call import NO_OPTIONS, Call
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Exchange, Outcome, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
-from a2a_relay.core.principal import Principal
+from a2a_relay.core.mail_rules import MailPolicy
+from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
@@ -34,6 +35,9 @@ from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
+from a2a_relay.node.mail.held import HeldCall
+from a2a_relay.node.mail.mailroom import Mailroom
+from a2a_relay.node.owners import Owners
 from a2a_relay.node.reattach import Reattachment
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
@@ -41,16 +45,19 @@ from a2a_relay.node.wheel import Wheel
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
+from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
 from a2a_relay.ports.stream_log import StreamLog
+from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.chunks import CHUNKED_FROM_BYTES
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import NATIVE, Dialect, choose
 from a2a_relay.wire.flow import Window
-from a2a_relay.wire.frames import CHUNKS, CREDIT, RESUME, Auth, Resumed, Welcome
+from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RESUME, AgentState, Auth, Resumed, Welcome
 
 HEARTBEAT_SECONDS = 30
+_ADMIN = Role.ADMIN
 MAX_VIOLATIONS = 2
 LAST_WORDS_SECONDS = 5.0
 """How long closed links may take to say their last words before the process ends."""
@@ -68,6 +75,10 @@ _ENDS_OF_SESSIONS = (
 """After these an agent will not go on with its exchanges; after all else its link was cut."""
 
 
+def _pass_by(_: str) -> None:
+    """Nobody breaks off here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What a node needs from the world."""
@@ -80,6 +91,11 @@ class Ports:
     """Where windows of streams live: in memory, and, where there is a store for it, durably."""
     random: Callable[[], float]
     """A number in [0, 1), for spreading."""
+    task_index: TaskIndex
+    mailbox: Mailbox | None = None
+    """Where letters are kept; without it a call to an agent that is away is refused."""
+    reach: Callable[[str], None] = _pass_by
+    """Told the names of the points at which crash drills break off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +106,20 @@ class Snapshot:
     calls_in_flight: int
     streams_kept: int
     stream_bytes: int
+    letters_waiting: int = 0
+    letters_done: int = 0
 
 
 class RelayNode:
     """Sessions, calls in flight and the directory of one process."""
 
     def __init__(
-        self, ports: Ports, limits: Limits, epoch: str | None = None, policy: StreamPolicy | None = None
+        self,
+        ports: Ports,
+        limits: Limits,
+        epoch: str | None = None,
+        policy: StreamPolicy | None = None,
+        mail_policy: MailPolicy | None = None,
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
@@ -115,7 +138,7 @@ class RelayNode:
             tell=self._tell,
             on_violation=self._note_violation,
         )
-        self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self._tell_agent_to_stop)
+        self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self._tell_agent_to_stop, self._is_late)
         self._reattachment = Reattachment(
             ports.clock, self.wheel, self.exchanges, self.streams, limits.resume_grace_seconds
         )
@@ -123,12 +146,16 @@ class RelayNode:
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self._authenticator = ports.authenticator
-        self._random = ports.random
+        self.random = ports.random
+        self.owners = Owners(ports.task_index, self._hub)
         self._links: dict[str, AgentLink] = {}
         self._unauthenticated: set[AgentLink] = set()
         self._open: set[AgentLink] = set()
         self._all_ended = asyncio.Event()
         self._sessions = 0
+        self.mail: Mailroom | None = None
+        if ports.mailbox is not None:
+            self.mail = Mailroom(self, ports.mailbox, mail_policy or MailPolicy(), ports.reach)
 
     # clients
 
@@ -136,18 +163,50 @@ class RelayNode:
         """Who this credential speaks for. Raises UNAUTHENTICATED."""
         return self._authenticator.authenticate(credential, self.clock.now())
 
-    def submit(self, call: Call, sink: Sink) -> Exchange:
+    def submit(self, call: Call, sink: Sink) -> Exchange | HeldCall:
         """Take one unary call. Raises `Refused`; after that its answer comes through the sink.
 
         The sink may be called before this returns.
         """
-        session = self._require_session(call)
-        timeout = self.limits.request_timeout_seconds
-        if call.options.timeout_seconds is not None:
-            timeout = min(call.options.timeout_seconds, timeout)
+        address, meta, _, _, _, _, (task_id, context_id, references, *_), _, rest, options, *_ = call
+        session = self._hub.find(address)
+        if (
+            session is None
+            or not session.is_plain
+            or task_id
+            or context_id
+            or references
+            or rest is not None
+            or options is not NO_OPTIONS
+            or meta.principal.role is not _ADMIN
+            or meta.principal.tenant != address.tenant
+            or session.unary_in_flight >= self.limits.unary_in_flight
+            or self.is_leaving
+        ):
+            return self._submit_with_care(call, session, sink)
+        return self.hand_over(call, session, sink)
+
+    def _submit_with_care(self, call: Call, session: Session | None, sink: Sink) -> Exchange | HeldCall:
+        """Take a unary call of which not everything is as with nearly all of them. Raises `Refused`."""
+        access.require_call(call.principal, call.address)
+        if self.is_leaving:
+            raise Refused(Reason.RELAY_LEAVING)
+        if self.owners.concern(call):
+            self.owners.require(call)
+            sink = self.owners.sink_for(call, sink)
+        if self.mail is not None and self.mail.concerns(call, session):
+            return self.mail.submit(call, sink)
+        return self.hand_over(call, self._require_session(call, session), sink)
+
+    def hand_over(self, call: Call, session: Session, sink: Sink, timeout: float | None = None) -> Exchange:
+        """Make a unary call at its agent now. Raises `Refused` when it does not fit."""
+        if timeout is None:
+            timeout = self.limits.request_timeout_seconds
+            if call.options.timeout_seconds is not None:
+                timeout = min(call.options.timeout_seconds, timeout)
         exchange = Exchange(session.next_frame_id(), call, session, self.clock.monotonic(), timeout)
         exchange.sink = sink
-        self._deliver(exchange, timeout, None)
+        self._deliver(exchange, timeout + session.late_seconds, None)
         return exchange
 
     def stream(self, call: Call, reader: Reader) -> Stream:
@@ -156,39 +215,72 @@ class RelayNode:
         The reader may be called before this returns.
         """
         access.require_call(call.principal, call.address)
+        if self.is_leaving:
+            raise Refused(Reason.RELAY_LEAVING)
         position = call.options.position
         if position is not None:
-            if self.is_leaving:
-                raise Refused(Reason.RELAY_LEAVING)
             stream = self.streams.find(call.principal, call.address, position)
             self.streams.resume(stream, position.offset, reader)
             return stream
-        attached = self._hub.find(call.address)
-        if attached is not None and attached.streams_in_flight >= self.limits.streams_in_flight:
-            self.streams.stop_one_unread(attached)
-        session = self._require_session(call)
-        rules = session.rules
-        total = min(rules.total_seconds or math.inf, call.options.timeout_seconds or math.inf)
-        now = self.clock.monotonic()
-        exchange = Exchange(session.next_frame_id(), call, session, now, rules.idle_seconds, now + total)
+        is_owned = self.owners.concern(call)
+        if is_owned:
+            self.owners.require(call)
+        session = self._hub.find(call.address)
+        if self.mail is not None and self.mail.concerns(call, session):
+            stream = self.mail.stream(call, reader)
+        else:
+            session = self._require_session(call, session)
+            stream = self.hand_over_stream(call, session, reader, call.options.timeout_seconds)
+        if is_owned:
+            self.owners.watch(call, stream)
+        return stream
+
+    def hand_over_stream(
+        self, call: Call, session: Session, reader: Reader, total_seconds: float | None = None
+    ) -> Stream:
+        """Make a streaming call at its agent now, read by `reader`. Raises `Refused`."""
+        exchange, total = self._streaming_exchange(call, session, total_seconds)
         stream = self.streams.open(call, exchange, reader)
         try:
-            self._deliver(exchange, min(rules.idle_seconds, total), self.limits.stream_window)
+            self._deliver(exchange, min(session.rules.idle_seconds, total), self.limits.stream_window)
         except Refused:
             self.streams.forget(stream)
             raise
         exchange.call = call._replace(params=b"")  # a stream may live long, and nobody reads its request again
         return stream
 
-    def _require_session(self, call: Call) -> Session:
-        """The session that takes a call. Raises `Refused`."""
-        access.require_call(call.principal, call.address)
-        if self.is_leaving:
-            raise Refused(Reason.RELAY_LEAVING)
-        session = self._hub.find(call.address)
+    def hand_over_held(self, call: Call, session: Session, stream: Stream) -> None:
+        """Make the call of a stream at its agent that was opened before the agent was there. Raises `Refused`."""
+        exchange, total = self._streaming_exchange(call, session, call.options.timeout_seconds)
+        self.streams.begin(stream, exchange)
+        try:
+            self._deliver(exchange, min(session.rules.idle_seconds, total), self.limits.stream_window)
+        except Refused:
+            stream.exchange = None
+            raise
+        exchange.call = call._replace(params=b"")
+
+    def _streaming_exchange(self, call: Call, session: Session, total: float | None) -> tuple[Exchange, float]:
+        """An exchange that is about to be delivered, and how long all of it may take."""
+        rules = session.rules
+        total = min(rules.total_seconds or math.inf, total or math.inf)
+        now = self.clock.monotonic()
+        return Exchange(session.next_frame_id(), call, session, now, rules.idle_seconds, now + total), total
+
+    def find_session(self, address: Address) -> Session | None:
+        """The live session of an agent, ready or not."""
+        return self._hub.find(address)
+
+    def require_session(self, call: Call) -> Session:
+        """The session that takes a call now. Raises `Refused`."""
+        return self._require_session(call, self._hub.find(call.address))
+
+    def _require_session(self, call: Call, session: Session | None) -> Session:
         verdict = route(call, session, is_known=session is not None or self.agents.is_known(call.address))
         if isinstance(verdict, Refused):
             raise verdict
+        if call.streams and verdict.streams_in_flight >= self.limits.streams_in_flight:
+            self.streams.stop_one_unread(verdict)
         core_limits.require_room(verdict, call, self.limits)
         return verdict
 
@@ -210,15 +302,22 @@ class RelayNode:
     async def send(self, call: Call) -> Outcome:
         """One unary call and its outcome. Raises `Refused` as `submit` does."""
         waiter = Waiter()
-        exchange = self.submit(call, waiter)
+        taken = self.submit(call, waiter)
         try:
             return await waiter.outcome
         finally:
-            self.exchanges.abandon(exchange)
+            self.abandon(taken)
 
-    def abandon(self, exchange: Exchange) -> None:
+    def abandon(self, taken: Exchange | HeldCall) -> None:
         """Whoever awaited a unary call is gone."""
-        self.exchanges.abandon(exchange)
+        if isinstance(taken, Exchange):
+            if self.mail is None or not self.mail.late.leave(taken):
+                self.exchanges.abandon(taken)
+        elif self.mail is not None:
+            self.mail.abandon(taken)
+
+    def _is_late(self, exchange: Exchange) -> bool:
+        return self.mail is not None and self.mail.late.take(exchange)
 
     def read_on(self, stream: Stream, reader: Reader) -> None:
         """The reader of a stream has room again."""
@@ -270,18 +369,37 @@ class RelayNode:
         self.observer.session_attached(session, replaced=replaced is not None)
         if replaced is not None:
             self._replace(replaced)
+        if self.mail is not None:
+            self.mail.agent_is_ready(session)
         if self.limits.session_limit_seconds:
             link.after(self.limits.session_limit_seconds, partial(self._end_of_life, link))
         return session
 
     def _register(self, session: Session, card: bytes | None) -> None:
         kept = self.agents.register(session, card)
-        session.rules = self._policy.rules_for(session.address, relay_params(kept))
+        params = relay_params(kept)
+        session.rules = self._policy.rules_for(session.address, params)
+        session.is_idempotent = params.get("idempotent") is True
+        session.is_streaming = session.dialect.streams and says_streaming(kept)
 
     def update_card(self, session: Session, card: bytes) -> None:
         """Take a new card without a reconnect. Raises `Refused` when it is not acceptable or comes too often."""
         self.agents.require_update(session, card)
         self._register(session, card)
+
+    def note_state(self, session: Session, state: AgentState) -> None:
+        """An agent says whether it can work."""
+        session.is_ready, session.paused_because = state.is_ready, state.reason
+        session.review()
+        self.observer.notice("agent_state", address=str(session.address), ready=state.is_ready)
+        if self.mail is not None and state.is_ready and self._hub.find(session.address) is session:
+            self.mail.agent_is_ready(session)
+
+    def note_accept(self, session: Session, id: str) -> None:
+        """An agent says that it works on a letter."""
+        delivery = self.mail.deliveries.of_exchange(session, id) if self.mail is not None else None
+        if delivery is not None:
+            delivery.is_accepted = True
 
     def _end_of_life(self, link: AgentLink) -> None:
         """A link has lived as long as it may: ask its agent to reconnect, and close after the grace."""
@@ -303,6 +421,9 @@ class RelayNode:
             takes_chunks=dialect is NATIVE and CHUNKS in auth.features,
             heeds_credit=dialect is NATIVE and CREDIT in auth.features,
             can_resume=dialect is NATIVE and RESUME in auth.features,
+            is_shared=self.owners.is_shared(address.tenant),
+            late_seconds=self.limits.late_answer_seconds if self.mail is not None and dialect is NATIVE else 0,
+            remembers_letters=dialect is NATIVE and LETTERS in auth.features,
         )
 
     def _welcome(
@@ -377,9 +498,15 @@ class RelayNode:
 
     # the node itself
 
+    @property
+    def durability(self) -> str:
+        """What accepted letters survive: `disk`, `memory` (nothing), or `none`: none are accepted."""
+        return "none" if self.mail is None else self.mail.mailbox.durability
+
     def snapshot(self) -> Snapshot:
         """A few counts."""
-        return Snapshot(len(self._hub), len(self.exchanges), len(self.streams), self.streams.held_bytes)
+        mail = (self.mail.waiting, self.mail.done) if self.mail is not None else ()
+        return Snapshot(len(self._hub), len(self.exchanges), len(self.streams), self.streams.held_bytes, *mail)
 
     async def leave(self, grace_seconds: float) -> None:
         """Say goaway, let calls in flight finish, end what is left with an error, close the links.
@@ -387,12 +514,14 @@ class RelayNode:
         Durable streams do not hold this up: another process goes on with them.
         """
         self.is_leaving = True
+        if self.mail is not None:
+            self.mail.leave()
         self._suspend_durable()
         for session in self._reattachment.sessions:
             self._end_all(session)  # nobody can come back any more
         for link in list(self._links.values()):
             if link.session is not None:
-                after = int(self._random() * GOAWAY_SPREAD_MS)
+                after = int(self.random() * GOAWAY_SPREAD_MS)
                 link.send(link.session.dialect.goaway("relay is shutting down", after))
         if len(self.exchanges):
             idle = asyncio.Event()
@@ -402,6 +531,8 @@ class RelayNode:
                     await idle.wait()
         for session in self._hub:
             self._end_all(session)
+        if self.mail is not None:
+            await self.mail.jobs.finished(LAST_WORDS_SECONDS)
         self.streams.leave_all(Refused(Reason.RELAY_LEAVING))
         for link in list(self._open):
             link.close(close_codes.GOING_AWAY)
@@ -418,5 +549,6 @@ class RelayNode:
     def _suspend_durable(self) -> None:
         for session in (*self._hub, *self._reattachment.sessions):
             for exchange in list(session.exchanges.values()):
-                if session.can_resume and exchange.stream is not None and exchange.stream.is_durable:
+                is_durable = session.can_resume and exchange.stream is not None and exchange.stream.is_durable
+                if is_durable or (self.mail is not None and self.mail.deliveries.leave(exchange)):
                     self.exchanges.suspend(exchange, Refused(Reason.RELAY_LEAVING))

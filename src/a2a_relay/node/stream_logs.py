@@ -31,12 +31,13 @@ class StreamLogs:
         self._observer = observer
         self._on_commit = on_commit
 
-    def new(self, head: StreamHead, session: Session, reader: Reader) -> Stream:
-        """A stream that begins."""
-        durable = self._durable if session.rules.is_durable else None
+    def new(self, head: StreamHead, session: Session | None, reader: Reader) -> Stream:
+        """A stream that begins; without a session it is one that the relay itself feeds."""
+        durable = self._durable if session is not None and session.rules.is_durable else None
         found: list[Stream] = []
         window = (durable or self._memory).open(head, lambda: self._on_commit(found[0]))
-        stream = Stream(head, window, self._credit if session.dialect.has_credit else None, reader)
+        has_credit = session is not None and session.dialect.has_credit
+        stream = Stream(head, window, self._credit if has_credit else None, reader)
         found.append(stream)
         stream.is_durable = durable is not None
         return stream

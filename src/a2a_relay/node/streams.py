@@ -84,20 +84,44 @@ class Streams:
 
     def open(self, call: Call, exchange: Exchange, reader: Reader) -> Stream:
         """A stream for a call that is about to be handed to its agent."""
-        session = exchange.session
-        head = StreamHead(
+        stream = self._logs.new(self._head(call, exchange.id), exchange.session, reader)
+        self._add(stream, exchange)
+        return stream
+
+    def open_here(self, call: Call, reader: Reader, on_left: Callable[[Stream], None]) -> Stream:
+        """A stream that the relay itself feeds, for a call that no agent has been handed yet."""
+        stream = self._logs.new(self._head(call, ""), None, reader)
+        stream.on_left = on_left
+        self._add(stream, None)
+        return stream
+
+    def _head(self, call: Call, exchange_id: str) -> StreamHead:
+        return StreamHead(
             id=secrets.token_urlsafe(16),
             epoch=self._epoch,
-            exchange_id=exchange.id,
+            exchange_id=exchange_id,
             address=call.address,
             owner=owner_of(call.principal),
             method=call.method,
             rpc_id=None if call.is_rest else call.client_id,
             opened_at=self._clock.now(),
         )
-        stream = self._logs.new(head, session, reader)
-        self._add(stream, exchange)
-        return stream
+
+    def begin(self, stream: Stream, exchange: Exchange) -> None:
+        """A stream that the relay has opened, and fed nothing so far, is its agent's from now on."""
+        session = exchange.session
+        stream.exchange, exchange.stream, stream.on_left = exchange, stream, None
+        stream.head = stream.head._replace(exchange_id=exchange.id)
+        if session.dialect.has_credit:
+            stream.credit = self._limits.stream_window
+            stream.grant(stream.last)
+        if stream.reader is None:
+            self._set_timer(stream, self._limits.detach_grace_seconds, self._stop)
+
+    def feed(self, stream: Stream, body: bytes) -> None:
+        """An event of the relay's own."""
+        if stream.head.id in self._streams and not stream.is_over:
+            self._take(stream, body, NO_HEADERS)
 
     def _add(self, stream: Stream, exchange: Exchange | None) -> None:
         stream.exchange = exchange
@@ -137,6 +161,8 @@ class Streams:
 
     def _take(self, stream: Stream, body: bytes, headers: Mapping[str, str]) -> None:
         offset, reader = stream.last + 1, stream.reader
+        if stream.on_body is not None:
+            body = stream.on_body(body)
         if headers is not NO_HEADERS:
             stream.headers = headers
         event = tuple.__new__(Event, (b"%b%d" % (stream.prefix, offset), body))
@@ -329,8 +355,7 @@ class Streams:
             return
         stream.reader, stream.has_room = None, False
         self._windows.is_unread(stream)
-        exchange = stream.exchange
-        if stream.is_over or exchange is None:
+        if stream.is_over or (stream.exchange is None and stream.on_left is None):
             return
         if not self._limits.detach_grace_seconds:
             self._stop(stream)
@@ -352,6 +377,8 @@ class Streams:
         """Nobody came back to read."""
         if stream.exchange is not None:
             self._cancel(stream.exchange, Refused(Reason.CLIENT_GONE))
+        elif stream.on_left is not None:
+            self.forget(stream)
 
     def _finish(self, stream: Stream, reader: Reader) -> None:
         stream.reader = None
@@ -392,6 +419,9 @@ class Streams:
         if self._streams.pop(stream.head.id, None) is None:
             return False
         self._windows.give_back(stream)
+        on_left, stream.on_left = stream.on_left, None
+        if on_left is not None:
+            on_left(stream)
         return True
 
     def _set_timer(self, stream: Stream, seconds: float, callback: Callable[[Stream], None]) -> None:

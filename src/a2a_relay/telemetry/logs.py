@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from a2a_relay.core.address import Address
+from a2a_relay.core.letter import LetterEvent
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason
 from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
@@ -76,6 +78,11 @@ class LogObserver:
                 resumes=report.resumes,
                 reason=None if report.reason is None else str(report.reason),
             )
+
+    def letter(self, event: LetterEvent, address: Address, reason: str) -> None:
+        """Letters that were given up or have expired have a line; of the others the receipts tell."""
+        if event in (LetterEvent.DEAD, LetterEvent.EXPIRED):
+            self._log.warning("letter_lost", tenant=address.tenant, agent=address.agent, reason=reason or str(event))
 
     def session_attached(self, session: Session, *, replaced: bool) -> None:
         self._log.info("agent_attached", **_of(session), dialect=session.dialect.name, replaced=replaced)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
+from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.stores.memory.directory import MemoryDirectory
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
+from a2a_relay.stores.memory.task_index import MemoryTaskIndex
 from a2a_relay.testing.clock import FakeClock
 from a2a_relay.testing.observer import RecordingObserver
 
@@ -27,6 +30,8 @@ def make_node(
     epoch: str = "e",
     durable_log: StreamLog | None = None,
     policy: StreamPolicy | None = None,
+    mailbox: Mailbox | None = None,
+    mail_policy: MailPolicy | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -39,5 +44,7 @@ def make_node(
         observer=observer or RecordingObserver(),
         stream_logs=(MemoryStreamLog(), durable_log),
         random=lambda: 0.5,
+        task_index=MemoryTaskIndex(),
+        mailbox=mailbox,
     )
-    return RelayNode(ports, limits or Limits(), epoch, policy)
+    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from a2a_relay.core.address import Address
+from a2a_relay.core.letter import LetterEvent
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason
 from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
@@ -22,6 +24,7 @@ class RecordingObserver:
     """Reason, message and peer."""
     refused_frames: list[tuple[Session, str]] = field(default_factory=list)
     streams: StreamCounters = field(default_factory=StreamCounters)
+    letters: list[tuple[LetterEvent, Address, str]] = field(default_factory=list)
     ended_streams: list[StreamReport] = field(default_factory=list)
     notices: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -37,6 +40,10 @@ class RecordingObserver:
     def stream_ended(self, report: StreamReport) -> None:
         """Keep the report."""
         self.ended_streams.append(report)
+
+    def letter(self, event: LetterEvent, address: Address, reason: str) -> None:
+        """Keep what has happened."""
+        self.letters.append((event, address, reason))
 
     def session_attached(self, session: Session, *, replaced: bool) -> None:
         """Keep the session."""

@@ -31,7 +31,7 @@ class TestTheHandshake:
                 "session":"e-1","heartbeat_seconds":30,"max_frame":4259840,"max_body":4194304,\
                 "public_urls":{"JSONRPC":"https://relay.example/t/acme/a2a/zaf/",\
                 "HTTP+JSON":"https://relay.example/t/acme/a2a/zaf"},\
-                "features":["chunks","credit","resume"],"resume_seconds":30,"streams":[],"calls":[]}
+                "features":["chunks","credit","resume","letters"],"resume_seconds":30,"streams":[],"calls":[]}
             << nothing
         """)
 
@@ -338,6 +338,22 @@ class TestState:
         link.play('>> {"type":"agent.state","payload":{"state":"ready"}}')
         relay.node.submit(make_call(), RecordingSink())
         assert [facts["ready"] for _, facts in relay.observer.notices] == [False, True]
+
+
+class TestLetters:
+    def test_are_accepted_in_words_that_the_relay_knows(self, relay: Any) -> None:
+        link = relay.attached(more=',"features":["letters"]')
+        link.play('>> {"type":"a2a.accept","payload":{"id":"gone.1"}}')
+        assert relay.observer.refused_frames == []
+
+    @pytest.mark.parametrize("more, remembers", [('"protocol":"a2a-relay/1"', True), ('"dialect":"relay-go"', False)])
+    def test_are_remembered_by_native_agents_that_say_so(self, relay: Any, more: str, remembers: bool) -> None:
+        link = relay.link()
+        link.play(f"""
+            >> {{"type":"auth","token":"$token","features":["letters"],{more}}}
+            << {{"type":"auth_ok", ...}}
+        """)
+        assert [session.remembers_letters for session in relay.node._hub] == [remembers]
 
 
 class TestCardUpdates:

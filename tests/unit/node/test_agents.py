@@ -86,3 +86,32 @@ def test_an_agent_may_be_forgotten_when_it_is_away(relay: Any) -> None:
     assert not relay.node.agents.forget(ZAF)
     assert not relay.node.agents.is_known(ZAF)
     assert relay.node.agents.find(ZAF) is None
+
+
+def test_an_expected_agent_is_known_and_was_never_seen(relay: Any) -> None:
+    assert relay.node.agents.expect(ZAF, None)
+    view = relay.node.agents.find(ZAF)
+    assert (view.state, view.record.last_seen_at, view.record.dialect) == ("away", 0.0, "")
+    relay.attached()
+    assert relay.node.agents.find(ZAF).record.registered_at == view.record.registered_at
+
+
+def test_an_expected_agents_card_counts_until_it_gives_its_own(relay: Any) -> None:
+    for card in (None, b'{"name":"a"}', b'{"name":"b"}'):
+        relay.node.agents.expect(ZAF, card)
+        assert relay.node.agents.find(ZAF).record.agent_card == card
+    relay.attached()
+    assert relay.node.agents.find(ZAF).record.agent_card == b'{"name":"b"}'
+    relay.attached(more=',"agent_card":{"name":"own"}')
+    assert not relay.node.agents.expect(ZAF, b'{"name":"c"}')
+    assert relay.node.agents.find(ZAF).record.agent_card == b'{"name":"own"}'
+
+
+def test_expected_agents_count_for_their_tenant(relay_with: Any) -> None:
+    relay = relay_with(agents_per_tenant=1)
+    relay.node.agents.expect(ZAF, None)
+    relay.node.agents.expect(Address("other", "zaf"), None)
+    with pytest.raises(Refused) as refused:
+        relay.node.agents.expect(Address("acme", "ann"), None)
+    assert refused.value.reason is Reason.RATE_LIMITED
+    assert not relay.node.agents.expect(ZAF, None)
