@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,55 +25,88 @@ from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.letters import Letters
 from a2a_relay.node.clock import LoopClock
+from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.directory import Directory
+from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.stream_log import StreamLog
+from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
 from a2a_relay.wire.flow import Window
 
 
+def _unwatched(_: Callable[[], None]) -> None:
+    """Nobody else can write to what is in this process."""
+
+
 class Stores(NamedTuple):
     """What one store URL stands for; `close` makes everything durable and lets go."""
 
     directory: Directory
+    mailbox: Mailbox
+    task_index: TaskIndex
     durable_log: StreamLog | None
     close: Callable[[], None]
+    watch: Callable[[Callable[[], None]], None] = _unwatched
+    """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
 
 
+TASK_OWNERS_KEPT_SECONDS = 30 * 24 * 3600.0
+"""How long it is remembered whose a task is that nobody has asked for."""
 LEFT_BEHIND_SECONDS = 7 * 24 * 3600.0
 """Durable streams that were opened longer ago than this are not waited for when a relay starts."""
 
 
-def open_stores(url: str, clock: LoopClock) -> Stores:
-    """Open a store by its URL: `memory:`, `sqlite:///absolute/path` or `sqlite:relative/path`.
+def open_stores(settings: Settings, clock: LoopClock) -> Stores:
+    """Open the store of a relay by its URL: `memory:`, `sqlite:///absolute/path` or `sqlite:relative/path`.
 
     Raises StoreError or SettingsError.
     """
+    url = settings.store
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
-        from a2a_relay.stores.memory.directory import MemoryDirectory
-
-        directory = MemoryDirectory()
-        return Stores(directory, None, directory.close)
+        return _open_memory(settings, clock)
     if scheme == "sqlite" and rest.strip("/"):
-        from a2a_relay.stores.sqlite.database import Database
-        from a2a_relay.stores.sqlite.directory import SqliteDirectory
-        from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
-
         path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
-        database = Database(Path(path).absolute(), on_trouble=_tell_store_trouble)
-        log = SqliteStreamLog(database, clock.call_soon, clock.call_later)
-        log.purge(clock.now() - LEFT_BEHIND_SECONDS)
-
-        def close() -> None:
-            log.close()
-            database.close()
-
-        return Stores(SqliteDirectory(database), log, close)
+        return _open_sqlite(settings, clock, Path(path).absolute())
     raise SettingsError(f"store {url!r}: known are memory: and sqlite:///path")
+
+
+def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
+    from a2a_relay.stores.memory.directory import MemoryDirectory
+    from a2a_relay.stores.memory.mailbox import MemoryMailbox
+    from a2a_relay.stores.memory.task_index import MemoryTaskIndex
+
+    directory = MemoryDirectory()
+    mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
+    return Stores(directory, mailbox, task_index, None, directory.close)
+
+
+def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
+    from a2a_relay.stores.sqlite.database import Database
+    from a2a_relay.stores.sqlite.directory import SqliteDirectory
+    from a2a_relay.stores.sqlite.mailbox import SqliteMailbox
+    from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
+    from a2a_relay.stores.sqlite.task_index import SqliteTaskIndex
+
+    database = Database(path, on_trouble=_tell_store_trouble)
+    log = SqliteStreamLog(database, clock.call_soon, clock.call_later)
+    log.purge(clock.now() - LEFT_BEHIND_SECONDS)
+    task_index = SqliteTaskIndex(
+        database, clock.now, clock.call_later, settings.tracked_tasks, TASK_OWNERS_KEPT_SECONDS
+    )
+    task_index.purge()
+
+    def close() -> None:
+        task_index.flush()
+        log.close()
+        database.close()
+
+    return Stores(SqliteDirectory(database), SqliteMailbox(database, clock.now), task_index, log, close, database.watch)
 
 
 def _tell_store_trouble(message: str) -> None:
@@ -110,6 +145,8 @@ def read_limits(settings: Settings) -> Limits:
         dead_ttl_seconds=settings.dead_ttl,
         late_answer_seconds=settings.late_answer,
         idempotency_time_seconds=settings.idempotency_time,
+        keyed_answers=settings.keyed_answers,
+        keyed_answers_bytes=settings.keyed_answers_bytes,
         tracked_tasks=settings.tracked_tasks,
         receipt_feeds=settings.receipt_feeds,
         receipt_buffer=settings.receipt_buffer,
@@ -165,12 +202,24 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str
         observer=logs.LogObserver(_access_log(settings)),
         stream_logs=(MemoryStreamLog(), stores.durable_log),
         random=random.random,
+        task_index=stores.task_index,
+        mailbox=stores.mailbox,
+        reach=failpoint(os.environ),
     )
-    return RelayNode(ports, read_limits(settings), policy=read_stream_policy(settings))
+    node = RelayNode(
+        ports, read_limits(settings), policy=read_stream_policy(settings), mail_policy=read_mail_policy(settings)
+    )
+    if node.mail is not None:
+        stores.watch(partial(clock.call_soon, node.mail.renew))
+    return node
 
 
 def build_app(
-    settings: Settings, node: RelayNode, *, on_shutdown: Callable[[], Awaitable[None]], bound_url: str = ""
+    settings: Settings,
+    node: RelayNode,
+    *,
+    on_shutdown: Callable[[], Awaitable[None]],
+    bound_url: str = "",
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
     exposure = Exposure(settings.public_url, settings.trusted_proxies, bound_url=bound_url)
@@ -190,7 +239,16 @@ def build_app(
         cards_are_public=settings.card_visibility == "public",
         root_agent=_root_agent(settings),
     )
-    return RelayApp(node, CallDesk(node, exposure, rules), information, exposure, on_shutdown=on_shutdown)
+    letters = None
+    if node.mail is not None:
+        letters = Letters(
+            node,
+            LetterDesk(node.mail.parts),
+            heartbeat_seconds=settings.sse_heartbeat,
+            body_timeout_seconds=settings.body_timeout,
+        )
+    desk = CallDesk(node, exposure, rules)
+    return RelayApp(node, desk, information, exposure, on_shutdown=on_shutdown, letters=letters)
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -202,7 +260,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     settings = settings or Settings.load()
     require_certificate(settings)
     clock = LoopClock()
-    stores = open_stores(settings.store, clock)
+    stores = open_stores(settings, clock)
     node = build_node(settings, stores, clock, resolve_secret(settings))
 
     async def leave() -> None:
@@ -221,7 +279,7 @@ def serve(settings: Settings) -> int:
     secret = resolve_secret(settings)
     listener = bind(settings.host, settings.port)
     clock = LoopClock()
-    stores = open_stores(settings.store, clock)
+    stores = open_stores(settings, clock)
     base_url = _base_url(settings, listener.getsockname()[1])
     node = build_node(settings, stores, clock, secret)
 
@@ -260,6 +318,25 @@ def _announce(settings: Settings, base_url: str) -> None:
     if settings.store.startswith("memory:"):
         log.warning("store", message="memory: registered agents are forgotten at exit", durability="memory")
     log.info("serving", url=base_url, store=settings.store, pid=os.getpid())
+
+
+def failpoint(environ: Mapping[str, str]) -> Callable[[str], None]:
+    """What `RELAY_FAILPOINT=name[:n]` asks for: the process kills itself when it passes that point the n-th time."""
+    name, _, count = environ.get("RELAY_FAILPOINT", "").partition(":")
+    left = int(count or 1)
+
+    def reach(point: str) -> None:
+        nonlocal left
+        if point == name:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return reach if name else _pass_by
+
+
+def _pass_by(_: str) -> None:
+    """No point was named."""
 
 
 def _base_url(settings: Settings, port: int) -> str:

@@ -189,6 +189,13 @@ def test_every_default_is_a_value_that_may_be_set() -> None:
         assert getattr(load_only((setting.name,), {}, environ), setting.name) == setting.default
 
 
+def test_only_an_sqlite_store_is_a_file(tmp_path: Path) -> None:
+    assert Settings.default(data_dir=tmp_path).store_file == tmp_path / "relay.db"
+    assert Settings.default(store="sqlite:here.db").store_file == Path("here.db").absolute()
+    for store in ("memory:", "sqlite:", "sqlite:///"):
+        assert Settings.default(store=store).store_file is None
+
+
 def test_settings_are_made_for_a_test_in_one_line(tmp_path: Path) -> None:
     settings = Settings.default(port=0, data_dir=tmp_path)
     assert (settings.port, settings.host) == (0, "127.0.0.1")

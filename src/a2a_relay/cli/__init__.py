@@ -17,7 +17,7 @@ import click
 import a2a_relay
 from a2a_relay.errors import RelayError
 
-COMMANDS = ("serve", "connect", "send", "agents", "doctor", "token", "config")
+COMMANDS = ("serve", "connect", "send", "agents", "mailbox", "doctor", "token", "config", "backup", "restore")
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130

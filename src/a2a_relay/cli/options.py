@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from a2a_relay.client.credentials import Credentials
-from a2a_relay.settings import SETTINGS, Kind, Setting, load_only, read_profile
+from a2a_relay.client.terminal import one_line
+from a2a_relay.errors import SettingsError
+from a2a_relay.settings import SETTINGS, Kind, Setting, load, load_only, read_profile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_WIDEST = 60
 _METAVARS = {Kind.PATH: "PATH", Kind.URL: "URL", Kind.INTEGER: "N", Kind.SECONDS: "TIME", Kind.BYTES: "SIZE"}
 
 
@@ -66,6 +69,22 @@ def read_data_dir(flag: str | None) -> Path:
     return load_only(("data_dir",), {"data_dir": flag}, os.environ).data_dir
 
 
+def store_options(function: F) -> F:
+    """Which store of this machine."""
+    function = data_dir_option(function)
+    return click.option("--store", metavar="URL", help="the store  [RELAY_STORE, relay.toml, the data directory's]")(
+        function
+    )
+
+
+def require_store_file(options: dict[str, Any]) -> Path:
+    """The file of the store that `store_options` mean. Raises SettingsError."""
+    settings = load({name: options[name] for name in ("store", "data_dir")}, os.environ)
+    if settings.store_file is None:
+        raise SettingsError(f"store {settings.store!r} is no file: only sqlite: stores can be copied")
+    return settings.store_file
+
+
 def credentials_of(options: dict[str, Any]) -> Credentials:
     """What `relay_options` were given. Raises SettingsError."""
     if sum(options[name] is not None for name in ("token", "token_file", "token_command")) > 1:
@@ -79,6 +98,21 @@ def credentials_of(options: dict[str, Any]) -> Credentials:
         token_file=options["token_file"],
         token_command=options["token_command"],
     )
+
+
+def print_table(columns: Mapping[str, str], items: Sequence[Mapping[str, Any]]) -> None:
+    """Items in lines, below the titles of `columns`: what strangers wrote in them harmless and cut."""
+    rows = [list(columns.values())]
+    rows += [[one_line(_cell(item.get(name)), _WIDEST) for name in columns] for item in items]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "-"
+    return "-" if value in (None, "") else str(value)
 
 
 def print_json(document: Any) -> None:

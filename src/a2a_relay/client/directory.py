@@ -31,6 +31,20 @@ def forget_agent(http: httpx.Client, relay: str, tenant: str, agent: str) -> Non
         raise refusal_of(response)
 
 
+def register_agent(http: httpx.Client, relay: str, tenant: str, agent: str, card: Any = None) -> dict[str, Any]:
+    """Make an agent known that has not attached yet, with a card if given: as it is listed. Raises ClientError."""
+    url = f"{relay}/t/{quote(tenant, safe='')}/agents/{quote(agent, safe='')}"
+    with failures_in_words(url):
+        response = http.put(url, json={} if card is None else {"card": card}, timeout=QUICK_TIMEOUT)
+    if not response.is_success:
+        raise refusal_of(response)
+    try:
+        found = response.json()
+    except (ValueError, RecursionError) as error:
+        raise ClientError(f"{url} did not answer with JSON") from error
+    return found if isinstance(found, dict) else {}
+
+
 def get_json(http: httpx.Client, url: str) -> Any:
     """A JSON document of the relay. Raises ClientError."""
     with failures_in_words(url):

@@ -240,6 +240,8 @@ class Settings:
     dead_ttl: float = _seconds(9 * DAY, "a letter that is dead or has expired is kept", "letters", minimum=1)
     late_answer: float = _seconds(3600, "for the answer to a live call that has timed out (0: not kept)", "letters")
     idempotency_time: float = _seconds(DAY, "an Idempotency-Key is remembered", "letters", minimum=1)
+    keyed_answers: int = _count(10_000, "answers kept in memory for calls that come again with their key", "letters")
+    keyed_answers_bytes: int = _bytes(64 * MIB, "bytes of these answers", "letters")
     tracked_tasks: int = _count(100_000, "tasks of agents whose owners are remembered", "letters")
     receipt_feeds: int = _count(10, "feeds of receipts that one party may read at a time", "letters")
     receipt_buffer: int = _count(1024, "receipts that wait for the reader of a feed", "letters")
@@ -267,6 +269,14 @@ class Settings:
     def origin(self, name: str) -> str:
         """Where a setting's value came from: `flag --port`, `env PORT`, `file /x/relay.toml` or `default`."""
         return self.origins.get(name, "default")
+
+    @property
+    def store_file(self) -> Path | None:
+        """The file of an SQLite store; None for another."""
+        scheme, _, rest = self.store.partition(":")
+        if scheme != "sqlite" or not rest.strip("/"):
+            return None
+        return Path("/" + rest.lstrip("/") if rest.startswith("/") else rest).absolute()
 
     @property
     def is_loopback(self) -> bool:

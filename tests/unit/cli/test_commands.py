@@ -14,7 +14,11 @@ import jwt
 import pytest
 
 from a2a_relay.cli import COMMANDS, connect_log, main
+from a2a_relay.core.address import Address
+from a2a_relay.ports.directory import AgentRecord
 from a2a_relay.settings import SETTINGS, Settings, resolve_secret, write_profile
+from a2a_relay.stores.sqlite.database import Database
+from a2a_relay.stores.sqlite.directory import SqliteDirectory
 
 SECRET = "a secret that is long enough for anybody"
 
@@ -256,3 +260,68 @@ def test_the_public_url_is_told_when_the_agent_is_attached() -> None:
 )
 def test_the_connectors_log_is_told_in_lines(name: str, event: dict[str, Any], line: str) -> None:
     assert connect_log.line_of(name, event) == line
+
+
+# --- backup and restore ---
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The store of a relay that has run here, with one agent in it."""
+    file = tmp_path / "relay.db"
+    database = Database(file)
+    SqliteDirectory(database).put(AgentRecord(Address("acme", "zaf"), b'{"name":"Zaf"}', "x", 1.0, 2.0))
+    database.close()
+    return file
+
+
+def agents_in(store: Path) -> list[str]:
+    database = Database(store)
+    try:
+        return [record.address.agent for record in SqliteDirectory(database).of_tenant("acme")]
+    finally:
+        database.close()
+
+
+def test_a_backup_is_taken_and_restored(run: Run, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    taken = run("backup", str(copy), "--verify")
+    assert (taken.code, taken.out) == (0, f"{store} is copied to {copy}, and checked\n")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    database = Database(store)
+    SqliteDirectory(database).forget(Address("acme", "zaf"))
+    database.close()
+    assert agents_in(store) == []
+    restored = run("restore", str(copy))
+    assert restored.out == f"{copy} is restored to {store}\nletters that wait in it: 0\n"
+    assert agents_in(store) == ["zaf"]
+
+
+def test_a_backup_says_the_same_to_programs(run: Run, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    taken = json.loads(run("backup", str(copy), "--json").out)
+    assert taken == {"store": str(store), "backup": str(copy), "bytes": copy.stat().st_size, "verified": False}
+    other = tmp_path / "other.db"
+    restored = json.loads(run("restore", str(copy), "--store", f"sqlite://{other}", "--json").out)
+    assert restored == {"store": str(other), "backup": str(copy), "waiting": 0}
+    assert agents_in(other) == ["zaf"]
+
+
+def test_a_store_is_not_replaced_under_a_relay_that_runs_on_it(run: Run, store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    run("backup", str(copy))
+    database = Database(store)
+    try:
+        refused = run("restore", str(copy))
+    finally:
+        database.close()
+    assert refused.code == 2
+    assert refused.err == f"relay: a relay is running on {store}: stop it before a backup is restored\n"
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_what_is_no_file_is_neither_copied_nor_restored(command: str, run: Run, tmp_path: Path) -> None:
+    nothing = run(command, str(tmp_path / "nothing.db"))
+    assert (nothing.code, "there is no store" in nothing.err) == (2, True)
+    memory = run(command, str(tmp_path / "copy.db"), "--store", "memory:")
+    assert memory.err == "relay: store 'memory:' is no file: only sqlite: stores can be copied\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes, problems
@@ -25,6 +26,11 @@ class Answer(NamedTuple):
 def json_answer(document: Any, status: int = 200, headers: Headers = ()) -> Answer:
     """A document that the relay made itself."""
     return Answer(status, jsonbytes.dump(document), JSON, headers)
+
+
+def instant(seconds: float) -> str:
+    """An instant in seconds since the epoch as RFC 3339 writes it, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def refusal_headers(refused: Refused) -> Headers:

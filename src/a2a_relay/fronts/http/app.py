@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 
 from a2a_relay.core.exchange import AgentError
 from a2a_relay.core.target import Route, read_target
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
-from a2a_relay.fronts.http.answer import refusal
+from a2a_relay.fronts.http.answer import Answer, refusal
 from a2a_relay.fronts.http.calls import Calls
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.letters import LETTER_SURFACES, Letters
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES
@@ -34,11 +35,14 @@ class RelayApp:
         exposure: Exposure,
         *,
         on_shutdown: Hook,
+        letters: Letters | None = None,
     ) -> None:
+        """`letters` is where questions about letters are answered; without it there are none."""
         self.node = node
         self.desk = desk
         self._calls = Calls(desk)
         self._information = information
+        self._letters = letters
         self.exposure = exposure
         self._on_shutdown = on_shutdown
 
@@ -66,19 +70,36 @@ class RelayApp:
             route = read_target(request.verb, request.target, relay_elixir=self.desk.rules.relay_elixir)
             if route.surface in CALL_SURFACES:
                 sent, method = await self._calls.serve(request, route, responder)
+            elif self._letters is not None and route.surface in LETTER_SURFACES:
+                sent = await self._letters.serve(request, route, responder)
             else:
-                answer = self._information.answer(request, route)
+                answer = await self._answer(request, route)
                 await responder.whole(answer)
                 sent = Sent(answer.status, None)
-        except Refused as refused:
-            await responder.whole(refusal(refused))
-            sent = Sent(responder.status, refused)
+        except (Refused, StoreError) as error:
+            sent = await self._refuse(request, responder, error)
         except Exception as error:  # noqa: BLE001  a bug costs its own request, and is told
             self.node.observer.notice("internal_error", error=repr(error), where=_where(error), request_id=request.id)
             sent = Sent(responder.status, Refused(Reason.INTERNAL))
             if not responder.status:
                 await responder.whole(refusal(Refused(Reason.INTERNAL)))
         return self._report(request, route, method, sent, started_at)
+
+    async def _answer(self, request: HttpRequest, route: Route) -> Answer:
+        if request.verb == "PUT":
+            return await self._information.register(request, route, self.desk.rules.body_timeout_seconds)
+        return self._information.answer(request, route)
+
+    async def _refuse(self, request: HttpRequest, responder: Responder, error: Refused | StoreError) -> Sent:
+        if isinstance(error, Refused):
+            refused = error
+        else:
+            self.node.observer.notice("store_trouble", message=str(error))
+            refused = Refused(Reason.STORE_FAILED)
+        if refused.reason is Reason.CLIENT_GONE:
+            return Sent(0, refused)
+        await responder.whole(refusal(refused))
+        return Sent(responder.status, refused)
 
     def _report(self, request: HttpRequest, route: Route | None, method: str, sent: Sent, started_at: float) -> None:
         outcome = sent.outcome

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from a2a_relay.core.call import Call
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.bindings import Binding
 from a2a_relay.fronts.http.desk import CallDesk, refusal_answer, stream_headers
 from a2a_relay.fronts.http.request import HttpRequest
-from a2a_relay.fronts.http.responding import Responder, Sent
+from a2a_relay.fronts.http.responding import Responder, Sent, until_gone
 from a2a_relay.fronts.http.sinks import StreamSink
 from a2a_relay.node.waiter import Waiter
 
@@ -53,23 +49,7 @@ class Calls:
             write = responder.stream(
                 sink, binding, pace, stream_headers(call, stream), lambda: node.read_on(stream, sink)
             )
-            return await self._until_gone(request, write, lambda: node.leave_stream(stream, sink))
+            return await until_gone(request, write, lambda: node.leave_stream(stream, sink))
         waiter = Waiter()
         exchange = self._desk.submit(call, waiter)
-        return await self._until_gone(request, responder.unary(waiter, binding, pace), lambda: node.abandon(exchange))
-
-    async def _until_gone(
-        self, request: HttpRequest, write: Coroutine[Any, Any, Sent], leave: Callable[[], None]
-    ) -> Sent:
-        """Write the response, unless the client goes away first; `leave` in either case."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                writing = tasks.create_task(write)
-                gone = tasks.create_task(request.gone())
-                await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
-                gone.cancel()
-                if not writing.done():
-                    writing.cancel()
-        finally:
-            leave()
-        return Sent(0, Refused(Reason.CLIENT_GONE)) if writing.cancelled() else writing.result()
+        return await until_gone(request, responder.unary(waiter, binding, pace), lambda: node.abandon(exchange))

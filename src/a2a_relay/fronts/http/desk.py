@@ -28,6 +28,7 @@ from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
 from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest, read_stream
+from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.relay_node import RelayNode
 
 CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST, Surface.STREAM})
@@ -106,7 +107,7 @@ class CallDesk:
             raise Refused(Reason.STREAM_GONE)
         return read_stream(head, principal, position, self.node.streams.find(principal, address, position).head)
 
-    def submit(self, call: Call, sink: Sink) -> Exchange:
+    def submit(self, call: Call, sink: Sink) -> Exchange | HeldCall:
         """Hand a unary call to the node. Raises `Refused`."""
         try:
             return self.node.submit(call, sink)

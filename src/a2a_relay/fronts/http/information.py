@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import a2a_relay
@@ -14,9 +13,10 @@ from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import cards
-from a2a_relay.fronts.http.answer import Answer, json_answer
+from a2a_relay.fronts.http.answer import Answer, instant, json_answer
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import RequestHead
+from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.node.agents import AgentView
 from a2a_relay.node.relay_node import RelayNode
 
@@ -47,6 +47,9 @@ CAPABILITIES = (
     "unary-keepalive",
 )
 """What this relay can do beyond relay-go, by the conformance suite's names."""
+
+_CARD_FRAME_BYTES = 1024
+"""What a body may be larger than the card in it."""
 
 _ENDPOINTS = {
     "agent_link": "WS /agent",
@@ -97,8 +100,6 @@ class Information:
                 return self._tenant_directory(request, route)
             case Surface.DIRECTORY_ENTRY:
                 return self._forget(request, route)
-            case Surface.LETTER:
-                return self._letter(request, route)
             case Surface.CARD:
                 return self._card(request, route.agent, self._cards_are_public)
             case Surface.ROOT_CARD:
@@ -108,7 +109,7 @@ class Information:
         raise Refused(Reason.NOT_FOUND)
 
     def _health(self) -> Answer:
-        """relay-go's health page; letters come with the mailbox."""
+        """relay-go's health page."""
         counts = self._node.snapshot()
         return json_answer(
             {
@@ -116,8 +117,9 @@ class Information:
                 "version": a2a_relay.__version__,
                 "agents_connected": counts.agents_attached,
                 "pending_requests": counts.calls_in_flight,
-                "queued_messages": 0,
-                "completed_tasks": 0,
+                "queued_messages": counts.letters_waiting,
+                "completed_tasks": counts.letters_done,
+                "durability": self._node.durability,
             }
         )
 
@@ -154,11 +156,21 @@ class Information:
             raise Refused(Reason.AGENT_NOT_FOUND)
         return Answer(204, b"")
 
-    def _letter(self, request: RequestHead, route: Route) -> Answer:
-        """relay-go's poll of a queued message: this relay keeps none yet, so that no id is known."""
+    async def register(self, request: HttpRequest, route: Route, body_timeout_seconds: float) -> Answer:
+        """Make an agent known that has not attached yet: 201, or 200 where it is known. Raises `Refused`."""
         principal = self._node.authenticate(request.credential)
         access.require_tenant(principal, route.agent.tenant)
-        raise Refused(Reason.TASK_NOT_FOUND)
+        access.require_role(principal, Role.ADMIN)
+        request.block.require_json()
+        limit = self._node.limits.max_card + _CARD_FRAME_BYTES
+        body = await request.body(limit, body_timeout_seconds)
+        if body:
+            jsonbytes.check(body)
+        card = jsonbytes.members(body).get("card") if body else None
+        is_new = self._node.agents.expect(route.agent, card)
+        view = self._node.agents.find(route.agent)
+        entry = b"{}" if view is None else _entry(view, self._base_url(request))
+        return Answer(201 if is_new else 200, entry)
 
     def _listed(self, request: RequestHead, principal: Principal) -> list[bytes]:
         base_url = self._base_url(request)
@@ -207,15 +219,12 @@ def _entry(view: AgentView, base_url: str) -> bytes:
     url = agent_urls(base_url, address)["JSONRPC"]
     entry: dict[str, bytes] = {"id": jsonbytes.dump(address.agent), "state": jsonbytes.dump(view.state)}
     if view.attached_at is not None:
-        entry["connected_at"] = jsonbytes.dump(_instant(view.attached_at))
-    entry["last_seen_at"] = jsonbytes.dump(_instant(view.record.last_seen_at))
+        entry["connected_at"] = jsonbytes.dump(instant(view.attached_at))
+    if view.record.last_seen_at:
+        entry["last_seen_at"] = jsonbytes.dump(instant(view.record.last_seen_at))
     if view.record.agent_card is not None:
         fields = jsonbytes.members(view.record.agent_card)
         entry |= {name: fields[name] for name in ("name", "description", "skills", "capabilities") if name in fields}
         entry["cardUrl"] = jsonbytes.dump(f"{url}.well-known/agent-card.json")
     entry["url"] = jsonbytes.dump(url)
     return rest.join_members(entry)
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

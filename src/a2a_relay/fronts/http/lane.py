@@ -22,6 +22,7 @@ from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
 from a2a_relay.fronts.http.desk import refusal_answer, stream_headers
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead, new_request_id
 from a2a_relay.fronts.http.repeats import RequestLine
+from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.wheel import Slot, call_off
 from a2a_relay.ports.observer import CallReport
 
@@ -63,7 +64,7 @@ class LaneCycle(RequestHead):
     _principal: Principal | None = None
     _call: Call | None = None
     _binding: Binding | None = None
-    _exchange: Exchange | None = None
+    _exchange: Exchange | HeldCall | None = None
     _stream: Stream | None = None
     _slot: Slot | None = None
     _seen = 0

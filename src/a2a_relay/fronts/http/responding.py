@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from a2a_relay.a2a import sse
 from a2a_relay.core.exchange import AgentError, Outcome, Result
-from a2a_relay.errors import Refused
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
 from a2a_relay.fronts.http.desk import Pace
@@ -113,3 +113,18 @@ async def _outcome(sink: Waiter, seconds: float | None) -> Outcome | None:
     """The outcome, or None when `seconds` pass without one."""
     done, _ = await asyncio.wait({sink.outcome}, timeout=seconds)
     return sink.outcome.result() if done else None
+
+
+async def until_gone(request: HttpRequest, write: Coroutine[Any, Any, Sent], leave: Callable[[], None]) -> Sent:
+    """Write the response, unless the client goes away first; `leave` in either case."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(write)
+            gone = tasks.create_task(request.gone())
+            await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
+            gone.cancel()
+            if not writing.done():
+                writing.cancel()
+    finally:
+        leave()
+    return Sent(0, Refused(Reason.CLIENT_GONE)) if writing.cancelled() else writing.result()

@@ -13,6 +13,8 @@ import pytest
 from a2a_relay.assembly import build_app
 from a2a_relay.core.limits import Limits
 from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.node.receipts import Receipts
+from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, FakeClock, Playbook, RecordingObserver, make_node, make_token
 
@@ -40,6 +42,12 @@ class Front:
     app: RelayApp
     clock: FakeClock
     observer: RecordingObserver
+
+    @property
+    def receipts(self) -> Receipts:
+        """What is told of letters."""
+        assert self.app.node.mail is not None
+        return self.app.node.mail.receipts
 
     def token(self, role: str = "", tenant: str = "acme", agent: str = "") -> str:
         """A good token; without a role it is the tenant's admin."""
@@ -125,7 +133,13 @@ def make_front() -> Callable[..., Front]:
     """A front of its own making: `pace` is seconds between signs of life, the rest are limits."""
 
     def make(
-        *, public_url: str = "", visibility: str = "public", pace: float = IMPATIENT, elixir: str = "off", **limits: Any
+        *,
+        public_url: str = "",
+        visibility: str = "public",
+        pace: float = IMPATIENT,
+        elixir: str = "off",
+        mailbox: Callable[[FakeClock], Mailbox] | None = None,
+        **limits: Any,
     ) -> Front:
         clock, observer = FakeClock(), RecordingObserver()
         settings = Settings(
@@ -140,7 +154,9 @@ def make_front() -> Callable[..., Front]:
         async def nothing() -> None:
             return None
 
-        node = make_node(clock=clock, observer=observer, limits=Limits(**limits))
+        node = make_node(
+            clock=clock, observer=observer, limits=Limits(**limits), mailbox=None if mailbox is None else mailbox(clock)
+        )
         return Front(build_app(settings, node, on_shutdown=nothing), clock, observer)
 
     return make

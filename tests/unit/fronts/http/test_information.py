@@ -124,12 +124,47 @@ async def test_no_agent_and_no_card_are_told_apart(front: Any) -> None:
     assert (found.status, found.json["error"]) == (404, "agent has published no card")
 
 
-async def test_a_letter_is_not_known_yet(front: Any) -> None:
-    assert (await front.ask("GET", "/t/acme/tasks/x", token=front.token())).status == 404
-    assert (await front.ask("GET", "/t/acme/tasks/x", token=front.token(tenant="other"))).status == 403
-
-
 @pytest.mark.parametrize("host", ["a b", "u@relay.example", "relay.example/x", ""])
 async def test_a_host_that_is_none_is_refused(front: Any, host: str) -> None:
     front.agent()
     assert (await front.ask("GET", CARD, host=host)).status == 400
+
+
+async def test_an_agent_can_be_made_known_before_it_attaches(front: Any) -> None:
+    target = "/t/acme/agents/zaf"
+    made = await front.ask("PUT", target, b'{"card": { "name":"Zaf" }}', token=front.token())
+    assert (made.status, made.json["id"], made.json["state"], made.json["name"]) == (201, "zaf", "away", "Zaf")
+    assert "last_seen_at" not in made.json
+    assert (await front.ask("GET", ORIGINAL, token=front.token())).body == b'{ "name":"Zaf" }'
+    assert (await front.ask("PUT", target, token=front.token())).status == 200
+    front.agent(card='{"name":"Own"}')
+    assert (await front.ask("PUT", target, b'{"card":{"name":"Other"}}', token=front.token())).json["name"] == "Own"
+
+
+async def test_an_agent_is_made_known_by_the_admin_alone(front: Any) -> None:
+    target = "/t/acme/agents/zaf"
+    assert (await front.ask("PUT", target)).status == 401
+    assert (await front.ask("PUT", target, token=front.token("client"))).status == 403
+    assert (await front.ask("PUT", target, token=front.token("agent", agent="zaf"))).status == 403
+    assert (await front.ask("PUT", target, token=front.token(tenant="other"))).status == 403
+    assert (await front.ask("GET", "/t/acme/agents", token=front.token())).json == []
+
+
+@pytest.mark.parametrize(
+    "name, body, status",
+    [
+        ("a.b", b"", 400),
+        ("-a", b"", 400),
+        ("a" * 64, b"", 400),
+        ("zaf", b"[]", 400),
+        ("zaf", b"{", 400),
+        ("zaf", b'{"card":[]}', 400),
+        ("zaf", b'{"card":{"name":"' + b"x" * 64 * 1024 + b'"}}', 413),
+        ("zaf", b'{"card":{"name":"' + b"x" * 66 * 1024 + b'"}}', 413),
+        ("zaf", b"{}", 201),
+    ],
+)
+async def test_a_name_and_a_card_are_checked(front: Any, name: str, body: bytes, status: int) -> None:
+    made = await front.ask("PUT", f"/t/acme/agents/{name}", body, token=front.token())
+    assert made.status == status
+    assert len((await front.ask("GET", "/t/acme/agents", token=front.token())).json) == (status == 201)
