@@ -74,7 +74,8 @@ class Box:
 
     def view(self, address: Address) -> MailboxView:
         queued, leased, dead = (self.of(state) for state in (LetterState.QUEUED, LetterState.LEASED, LetterState.DEAD))
-        oldest_at = min((kept.letter.accepted_at for kept in (*queued, *leased)), default=None)
+        oldest = min((*queued, *leased), key=_number, default=None)
+        oldest_at = None if oldest is None else oldest.letter.accepted_at
         return MailboxView(address, len(queued), len(leased), len(dead), self.bytes, oldest_at, self.is_paused)
 
 

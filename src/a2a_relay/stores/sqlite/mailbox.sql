@@ -124,17 +124,17 @@ DELETE FROM idempotency_keys WHERE scope IN (
 
 -- mailboxes
 SELECT agent, queued, leased, dead, bytes, (
-        SELECT min(accepted_at) FROM (
+        SELECT accepted_at FROM (
             SELECT * FROM (
-                SELECT accepted_at FROM letters
-                WHERE mailbox = mailboxes.number AND is_head = 1 ORDER BY number LIMIT 1
+                SELECT number, accepted_at FROM letters
+                WHERE mailbox = mailboxes.number AND is_head = 1 ORDER BY letters.number LIMIT 1
             )
             UNION ALL
             SELECT * FROM (
-                SELECT accepted_at FROM letters
-                WHERE mailbox = mailboxes.number AND state = 'leased' ORDER BY number LIMIT 1
+                SELECT number, accepted_at FROM letters
+                WHERE mailbox = mailboxes.number AND state = 'leased' ORDER BY letters.number LIMIT 1
             )
-        )
+        ) ORDER BY number LIMIT 1
     ), is_paused
 FROM mailboxes WHERE tenant = ? AND (queued + leased + dead > 0 OR is_paused = 1) ORDER BY agent;
 

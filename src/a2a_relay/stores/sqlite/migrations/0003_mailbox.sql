@@ -56,7 +56,7 @@ CREATE INDEX letters_leased ON letters (mailbox, number) WHERE state = 'leased';
 CREATE INDEX letters_expiring ON letters (expires_at) WHERE state = 'queued';
 CREATE INDEX letters_kept ON letters (remove_at) WHERE remove_at IS NOT NULL;
 CREATE INDEX letters_unswept ON letters (number) WHERE state = 'expired' AND remove_at IS NULL;
-CREATE INDEX letters_dead ON letters (tenant, number) WHERE state = 'dead';
+CREATE INDEX letters_dead ON letters (tenant, state, number) WHERE state = 'dead';
 CREATE INDEX letters_of_mailbox ON letters (mailbox, number);
 CREATE INDEX letters_of_context ON letters (mailbox, context_id, number);
 CREATE INDEX letters_of_tenant ON letters (tenant, number);
