@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from a2a_relay.stores.sqlite.opening import open_file
@@ -83,8 +84,10 @@ class QuickCheck:
         """Leave it, however far it has come."""
         self._is_stopped = True
         while self._thread.is_alive():
-            if self._connection is not None:
-                self._connection.interrupt()
+            connection = self._connection
+            if connection is not None:
+                with suppress(sqlite3.ProgrammingError):  # it has just been closed
+                    connection.interrupt()
             self._thread.join(0.01)
 
     def _run(self) -> None:
