@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,10 @@ import jwt
 _ID = re.compile(rb'"id":"([^"]+)"')
 _LENGTH = re.compile(rb"(?i)content-length: ([0-9]+)")
 _RESULT = b'{"message":{"messageId":"r","role":"ROLE_AGENT","parts":[{"text":"pong"}]}}'
+_TASK = (
+    b'{"task":{"id":"3f0c1f0e-6b7a-4c63-9d5e-%012d","contextId":"8f14e45f-ceea-4673-9a3e-5b1f8c2d7a10",'
+    b'"status":{"state":"TASK_STATE_COMPLETED","message":{"messageId":"r","role":"ROLE_AGENT","parts":[{"text":"pong"}]}}}}'
+)
 _DIALS_AT_ONCE = 100
 
 
@@ -37,9 +42,11 @@ def tenant_of(number: int, tenants: int) -> str:
     return f"bench-{number % tenants}"
 
 
-def token(secret: str, tenant: str, agent: str | None = None) -> str:
-    """A token for an agent, or for a caller."""
+def token(secret: str, tenant: str, agent: str | None = None, role: str = "") -> str:
+    """A token for an agent, or for a caller: an admin, unless a role is given."""
     claims = {"tenant": tenant, "exp": int(time.time()) + 3600} | ({"agent_id": agent} if agent else {})
+    if role:
+        claims |= {"role": role, "user_id": "sam"}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
@@ -110,6 +117,21 @@ class EchoAgent(LinkedAgent):
         found = _ID.search(payload)
         assert found is not None
         return masked(b'{"type":"a2a.response","payload":{"id":"%b","result":%b}}' % (found.group(1), _RESULT))
+
+
+class TaskAgent(EchoAgent):
+    """Answers every call at once, with a new task each time."""
+
+    _tasks = itertools.count()
+
+    def answer(self, payload: bytes) -> bytes:
+        if b'"a2a.request"' not in payload[:32]:
+            return b""
+        found = _ID.search(payload)
+        assert found is not None
+        return masked(
+            b'{"type":"a2a.response","payload":{"id":"%b","result":%b}}' % (found[1], _TASK % next(self._tasks))
+        )
 
 
 def _frame(data: bytes) -> tuple[int, bytes, bytes] | None:
@@ -204,7 +226,8 @@ def _context() -> ssl.SSLContext:
 async def main(chosen: argparse.Namespace) -> None:
     if chosen.http:
         await asyncio.get_running_loop().create_server(DirectAgent, "127.0.0.1", chosen.http)
-    await Fleet(chosen.url, chosen.secret, chosen.agents, chosen.tenants, chosen.first).attach()
+    make = TaskAgent if chosen.tasks else EchoAgent
+    await Fleet(chosen.url, chosen.secret, chosen.agents, chosen.tenants, chosen.first, make).attach()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -225,6 +248,7 @@ if __name__ == "__main__":
     arguments.add_argument("--secret", required=True)
     arguments.add_argument("--agents", type=int, default=8)
     arguments.add_argument("--tenants", type=int, default=1)
+    arguments.add_argument("--tasks", action="store_true", help="answer with Tasks")
     arguments.add_argument("--first", type=int, default=0, help="number of the first agent")
     arguments.add_argument("--http", type=int, default=0, help="port on which the same answer is served directly")
     run(main(arguments.parse_args()))

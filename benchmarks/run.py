@@ -3,7 +3,7 @@
     make bench                                   the whole table, in under six minutes
     python benchmarks/run.py --json              the same as one JSON object
     python benchmarks/run.py --save FILE.jsonl   and a line for benchmarks/history.py
-    python benchmarks/run.py --only calls,flat   some of it: calls, open, memory, flat, bodies, streams
+    python benchmarks/run.py --only calls,flat   some of it: calls, open, memory, flat, bodies, streams, letters, owners
 
 Linux only. Needs wrk, nginx and openssl (Debian: apt-get install wrk nginx-light openssl).
 Starts all it needs on loopback, on free ports, and ends by itself.
@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import httpx
+import letters
 import stage
 import streams
 from rows import Row, table
@@ -143,6 +144,8 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "flat": flat,
     "bodies": bodies,
     "streams": streams.streams,
+    "letters": letters.letters,
+    "owners": letters.calls_beside,
 }
 
 

@@ -141,7 +141,7 @@ def relay(folder: Path, *flags: str, watch: Path | None = None) -> Iterator[Serv
 
 @contextlib.contextmanager
 def agents(
-    server: Server, count: int, tenants: int = 1, http: int = 0, first: int = 0
+    server: Server, count: int, tenants: int = 1, http: int = 0, first: int = 0, *, answers_tasks: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
     """Agents that answer at once, attached."""
     command = [sys.executable, str(HERE / "echo_agents.py"), "--secret", SECRET, "--agents", str(count)]
@@ -154,6 +154,7 @@ def agents(
         str(first),
         "--url",
         f"ws{server.url.removeprefix('http')}/agent",
+        *(["--tasks"] if answers_tasks else []),
     ]
     with running(*command, stdout=subprocess.PIPE) as attached:
         assert attached.stdout is not None
@@ -215,21 +216,23 @@ def read_streams(server: Server, file: Path, pid: int, streams: int, **options: 
     return found
 
 
-def targets(folder: Path, count: int, tenants: int = 1) -> Path:
-    """A file with a line for each agent: the path under which it is called, and a token that may."""
-    tokens = {name: token(SECRET, name) for name in (tenant_of(number, tenants) for number in range(tenants))}
+def targets(folder: Path, count: int, tenants: int = 1, role: str = "") -> Path:
+    """A file with a line for each agent: the path under which it is called, and a token that may (an admin's)."""
+    tokens = {
+        name: token(SECRET, name, role=role) for name in (tenant_of(number, tenants) for number in range(tenants))
+    }
     file = folder / "targets"
     names = [tenant_of(number, tenants) for number in range(count)]
     file.write_text("".join(f"/t/{name}/a2a/agent-{n}/ {tokens[name]}\n" for n, name in enumerate(names)))
     return file
 
 
-def closed_loop(server: Server, file: Path, seconds: int) -> dict[str, float]:
+def closed_loop(server: Server, file: Path, seconds: int, clients: int = CLIENTS) -> dict[str, float]:
     """One run of wrk: latency, throughput, and the server's CPU per call in microseconds."""
     before = cpu_seconds(server.pid)
     output = subprocess.run(
         [
-            *(program("wrk"), "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "call.lua")),
+            *(program("wrk"), "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(HERE / "call.lua")),
             *(server.url, "--", str(file)),
         ],
         capture_output=True,

@@ -2,7 +2,8 @@
 
     python benchmarks/watched_relay.py REPORT serve --port 8080 ...
 
-Writes the worst lateness since it was last written, in milliseconds, to REPORT once a second.
+Writes the worst lateness since it was last written, in milliseconds, to REPORT once a second, and how many groups its
+store has committed to REPORT.commits.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from a2a_relay.cli import main
 from a2a_relay.fronts.http.server import RelayServer
+from a2a_relay.stores.sqlite.database import Database
 
 TICK_SECONDS = 0.001
+DATABASES: list[Database] = []
 
 
 async def watch(report: Path) -> None:
@@ -26,6 +29,7 @@ async def watch(report: Path) -> None:
             worst = max(worst, time.monotonic() - before - TICK_SECONDS)
         with report.open("a") as file:
             file.write(f"{worst * 1000:.2f}\n")
+        report.with_suffix(".commits").write_text(str(sum(database.commits for database in DATABASES)))
 
 
 def start_with_watch(report: Path) -> None:
@@ -39,6 +43,18 @@ def start_with_watch(report: Path) -> None:
     RelayServer.startup = startup  # type: ignore[method-assign]
 
 
+def keep_databases() -> None:
+    """Know the store that the relay opens."""
+    begin = Database.__init__
+
+    def init(self: Database, *args: object, **kwargs: object) -> None:
+        begin(self, *args, **kwargs)  # type: ignore[arg-type]
+        DATABASES.append(self)
+
+    Database.__init__ = init  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    keep_databases()
     start_with_watch(Path(sys.argv[1]))
     main(sys.argv[2:])
