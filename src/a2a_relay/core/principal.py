@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from a2a_relay.core.address import Address
@@ -26,6 +26,11 @@ class Principal:
     identity: str
     attaches_as: str | None = None
     expires_at: float | None = None
+    owner: str = field(init=False, repr=False)
+    """As whose streams, tasks and letters belong to this party, within its tenant."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", f"{self.role}:{self.identity}")
 
     @property
     def address(self) -> Address | None:

@@ -245,7 +245,7 @@ class Stream:
 
     def may_be_read_by(self, principal: Principal, address: Address) -> bool:
         """Whether this principal opened it, at this address."""
-        return self.head.owner == owner_of(principal) and self.head.address == address
+        return self.head.owner == principal.owner and self.head.address == address
 
     def take(self) -> None:
         """Everything that is here is taken over from the agent."""
@@ -281,8 +281,3 @@ class Stream:
         if self.credit is not None:
             self.due = through + self.credit.half_events
             self.due_bytes = self.granted_bytes + self.credit.half_bytes
-
-
-def owner_of(principal: Principal) -> str:
-    """The party that a stream belongs to, within its tenant."""
-    return f"{principal.role}:{principal.identity}"

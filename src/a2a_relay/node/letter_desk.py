@@ -11,7 +11,6 @@ from a2a_relay.core.letter import Act, AuditEntry, Filter, Letter, MailboxView
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.mailbox_rules import describe
 from a2a_relay.core.principal import Principal, Role
-from a2a_relay.core.stream import owner_of
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.receipts import Feed, Receipts
@@ -59,7 +58,7 @@ class LetterDesk:
         if principal.tenant != tenant:
             raise Refused(Reason.LETTER_NOT_FOUND)
         letter = await self._mailbox.find(tenant, id)
-        if letter is None or not (principal.role is Role.ADMIN or letter.owner == owner_of(principal)):
+        if letter is None or not (principal.role is Role.ADMIN or letter.owner == principal.owner):
             raise Refused(Reason.LETTER_NOT_FOUND)
         return letter
 
@@ -69,7 +68,7 @@ class LetterDesk:
         """Letters, the newest first; a sender's own whatever the filter says of owners. At most MAX_PAGE at a time."""
         access.require_tenant(principal, tenant)
         if principal.role is not Role.ADMIN:
-            filter = filter._replace(owner=owner_of(principal))
+            filter = filter._replace(owner=principal.owner)
         return await self._mailbox.list(tenant, filter, after, min(limit, MAX_PAGE))
 
     def follow(self, principal: Principal, tenant: str, agent: str = "") -> Feed:
@@ -152,7 +151,7 @@ class LetterDesk:
         self.require_admin(principal, tenant)
         if not reason.strip() or len(reason) > MAX_REASON_CHARS:
             raise Refused(Reason.INVALID_PARAMS, f"a reason is needed, of {MAX_REASON_CHARS} characters at most")
-        return Act(owner_of(principal), reason)
+        return Act(principal.owner, reason)
 
     def require_admin(self, principal: Principal, tenant: str) -> None:
         """Refuse whoever may not change letters: with TENANT_MISMATCH or PERMISSION_DENIED."""

@@ -6,8 +6,6 @@ its tenant's: one that the agent made by itself, or that was made before anybody
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from a2a_relay.a2a import listing
 from a2a_relay.a2a.facts import read_facts
 from a2a_relay.a2a.methods import Operation
@@ -17,7 +15,7 @@ from a2a_relay.core.exchange import Outcome, Result, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.letter import ID_PREFIX
 from a2a_relay.core.principal import Role
-from a2a_relay.core.stream import Stream, owner_of
+from a2a_relay.core.stream import Stream
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.ports.task_index import TaskIndex
 
@@ -52,29 +50,30 @@ class Owners:
 
     def require(self, call: Call) -> None:
         """Refuse what speaks of somebody else's task or context. Raises TASK_NOT_FOUND, as for an unknown one."""
-        if call.principal.role is Role.ADMIN:
+        task_id, context_id, references, *_ = call.spans
+        if call.principal.role is Role.ADMIN or not (task_id or context_id or references):
             return
-        owner, spans = owner_of(call.principal), call.spans
-        for id in (spans.task_id, spans.context_id, *spans.reference_task_ids):
+        owner = call.principal.owner
+        for id in (task_id, context_id, *references):
             if id and not id.startswith(ID_PREFIX) and self._index.owner(call.address, id) not in (None, owner):
                 raise Refused(Reason.TASK_NOT_FOUND)
 
     def sink_for(self, call: Call, sink: Sink) -> Sink:
         """A sink that learns from the answer, or leaves out of a list what is not the caller's."""
         if call.operation is Operation.SEND:
-            return _Learning(sink, self._learner(call))
+            return _Learning(self._index, call.address, call.principal.owner, sink)
         if call.operation is Operation.LIST and call.principal.role is not Role.ADMIN:
-            return _Filtering(sink, call.address, owner_of(call.principal), self._index)
+            return _Filtering(sink, call.address, call.principal.owner, self._index)
         return sink
 
     def watch(self, call: Call, stream: Stream) -> None:
         """Learn from a stream's events, until they have named its task."""
         if call.operation not in _SENDS:
             return
-        learn, before = self._learner(call), stream.on_body
+        index, address, owner, before = self._index, call.address, call.principal.owner, stream.on_body
 
         def on_body(body: bytes) -> bytes:
-            if learn(body):
+            if _learn(index, address, owner, body):
                 stream.on_body = before
             return before(body) if before is not None else body
 
@@ -84,27 +83,30 @@ class Owners:
         """These ids of an agent's are this caller's."""
         self._index.learn(address, [id for id in ids if id and not id.startswith(ID_PREFIX)], owner)
 
-    def _learner(self, call: Call) -> Callable[[bytes], bool]:
-        address, owner = call.address, owner_of(call.principal)
 
-        def learn(body: bytes) -> bool:
-            found = read_facts(body)
-            self.learn(address, owner, found.task_id or "", found.context_id or "")
-            return bool(found.task_id or found.context_id)
-
-        return learn
+def _learn(index: TaskIndex, address: Address, owner: str, body: bytes) -> bool:
+    """Learn whose task an answer or an event names; whether it names any."""
+    _, task_id, context_id, _ = read_facts(body)
+    ids = [id for id in (task_id, context_id) if id is not None and not id.startswith(ID_PREFIX)]
+    if ids:
+        index.learn(address, ids, owner)
+    return task_id is not None or context_id is not None
 
 
 class _Learning:
     """Passes an answer on, and learns whose its task is."""
 
-    def __init__(self, sink: Sink, learn: Callable[[bytes], bool]) -> None:
+    __slots__ = ("_address", "_index", "_owner", "_sink")
+
+    def __init__(self, index: TaskIndex, address: Address, owner: str, sink: Sink) -> None:
+        self._index = index
+        self._address = address
+        self._owner = owner
         self._sink = sink
-        self._learn = learn
 
     def answer(self, outcome: Outcome) -> None:
         if isinstance(outcome, Result):
-            self._learn(outcome.body)
+            _learn(self._index, self._address, self._owner, outcome.body)
         self._sink.answer(outcome)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from a2a_relay.core.letter import Receipt
 from a2a_relay.core.principal import Principal, Role
-from a2a_relay.core.stream import owner_of
 from a2a_relay.errors import Reason, Refused
 
 
@@ -87,7 +86,7 @@ class Receipts:
 
         Raises RATE_LIMITED when the party has its fill of feeds.
         """
-        party = (principal.tenant, owner_of(principal))
+        party = (principal.tenant, principal.owner)
         if self._counts.get(party, 0) >= self._feeds_per_party:
             raise Refused(Reason.RATE_LIMITED, "too many feeds of receipts at a time")
         self._counts[party] = self._counts.get(party, 0) + 1

@@ -19,7 +19,7 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.session import Session
-from a2a_relay.core.stream import Event, Reader, Stream, StreamHead, owner_of
+from a2a_relay.core.stream import Event, Reader, Stream, StreamHead
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.stream_logs import StreamLogs
 from a2a_relay.node.wheel import Wheel, call_off
@@ -101,7 +101,7 @@ class Streams:
             epoch=self._epoch,
             exchange_id=exchange_id,
             address=call.address,
-            owner=owner_of(call.principal),
+            owner=call.principal.owner,
             method=call.method,
             rpc_id=None if call.is_rest else call.client_id,
             opened_at=self._clock.now(),

@@ -16,7 +16,7 @@ class TaskIndex(Protocol):
     """
 
     def owner(self, address: Address, id: str) -> str | None:
-        """Whose it is, as `core.stream.owner_of` names callers; None when that is not known."""
+        """Whose it is, as `Principal.owner` names callers; None when that is not known."""
 
     def learn(self, address: Address, ids: Sequence[str], owner: str) -> None:
         """These ids are this caller's, unless they are somebody's already."""

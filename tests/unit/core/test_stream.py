@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a2a_relay.core.principal import Role
-from a2a_relay.core.stream import Event, ReplayWindow, Stream, StreamHead, offset_of, owner_of
+from a2a_relay.core.stream import Event, ReplayWindow, Stream, StreamHead, offset_of
 from a2a_relay.testing import make_address, make_principal
 from a2a_relay.wire.flow import Window
 
@@ -106,7 +106,7 @@ class TestAStream:
         assert not found.may_be_read_by(make_principal(role=Role.SENDER), make_address())
 
     def test_belongs_to_a_party_and_not_to_a_token(self) -> None:
-        assert owner_of(make_principal(identity="sam", role=Role.SENDER)) == "sender:sam"
+        assert make_principal(identity="sam", role=Role.SENDER).owner == "sender:sam"
 
     @pytest.mark.parametrize("taken, size, due", [(0, 0, None), (3, 3, None), (4, 4, 4), (1, 50, 1), (1, 49, None)])
     def test_owes_credit_when_half_of_its_window_is_taken(self, taken: int, size: int, due: int | None) -> None:

@@ -11,7 +11,6 @@ from a2a_relay.a2a.snapshot import Snapshot
 from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
 from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Draft, Letter
-from a2a_relay.core.stream import owner_of
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.mail.delivery import Delivery, Question
 from a2a_relay.node.mail.ids import new_id
@@ -64,7 +63,7 @@ class LateAnswers:
         draft = Draft(
             id=id,
             address=call.address,
-            owner=owner_of(call.principal),
+            owner=call.principal.owner,
             task_id=id,
             context=context,
             context_id=context,

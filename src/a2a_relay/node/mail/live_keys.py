@@ -9,7 +9,7 @@ from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Outcome, Result
 from a2a_relay.core.letter import IdempotencyKey
 from a2a_relay.core.limits import Limits
-from a2a_relay.core.stream import Stream, owner_of
+from a2a_relay.core.stream import Stream
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.mail.held import Held, HeldCall
 from a2a_relay.node.streams import Streams
@@ -21,7 +21,7 @@ def key_of(call: Call, seconds: float) -> IdempotencyKey | None:
     key = call.options.idempotency_key
     if not key or call.operation not in (Operation.SEND, Operation.STREAM):
         return None
-    parts = (*call.address, owner_of(call.principal), call.operation.value, key)
+    parts = (*call.address, call.principal.owner, call.operation.value, key)
     scope = hashlib.sha256(b"".join(b"%d:%b" % (len(part), part.encode()) for part in parts)).hexdigest()
     return IdempotencyKey(scope, hashlib.sha256(call.params).digest(), seconds)
 

@@ -19,7 +19,7 @@ from a2a_relay.core.letter import ID_PREFIX, Draft, Entry, Letter, LetterEvent, 
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
 from a2a_relay.core.session import Session
-from a2a_relay.core.stream import Reader, Stream, owner_of
+from a2a_relay.core.stream import Reader, Stream
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.jobs import Jobs
 from a2a_relay.node.letter_desk import LetterParts
@@ -192,7 +192,7 @@ class Mailroom:
         draft = Draft(
             id=id,
             address=call.address,
-            owner=owner_of(call.principal),
+            owner=call.principal.owner,
             task_id=task_id or id,
             context=context,
             context_id=context,

@@ -15,7 +15,6 @@ from a2a_relay.core.envelope import open_envelope
 from a2a_relay.core.exchange import Outcome, Result
 from a2a_relay.core.letter import Alias, AnswerKind, Filter, Letter, LetterEvent, LetterState
 from a2a_relay.core.principal import Role
-from a2a_relay.core.stream import owner_of
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.mail.delivery import Question
 from a2a_relay.node.mail.held import Held, HeldCall
@@ -190,7 +189,7 @@ class RelayTasks:
         """The relay's own tasks of an agent that is away: the caller's, and for an admin the tenant's."""
         call = held.call
         query = listing.read_list(call.params)
-        owner = "" if call.principal.role is Role.ADMIN else owner_of(call.principal)
+        owner = "" if call.principal.role is Role.ADMIN else call.principal.owner
         filter = Filter(agent=call.address.agent, owner=owner, context_id=query.context_id or "")
         after = int(query.page_token) if query.page_token.isdigit() else None
         page = await self._mailbox.list(call.address.tenant, filter, after, query.page_size)
@@ -230,7 +229,7 @@ class RelayTasks:
 
 def may_see(call: Call, letter: Letter) -> bool:
     """Whether a letter is its caller's, or the caller an admin of its tenant."""
-    return call.principal.role is Role.ADMIN or letter.owner == owner_of(call.principal)
+    return call.principal.role is Role.ADMIN or letter.owner == call.principal.owner
 
 
 def to_agent(call: Call, names: Aliases) -> Call:

@@ -7,5 +7,3 @@ CREATE TABLE task_owners (
     learned_at  INTEGER NOT NULL,
     PRIMARY KEY (tenant, agent, id)
 ) WITHOUT ROWID;
-
-CREATE INDEX task_owners_by_age ON task_owners (learned_at);
