@@ -162,7 +162,7 @@ class Mailroom:
                     return
             elif held.is_gone:
                 return  # who has gone while waiting has queued nothing (decision 8)
-            elif not self._queues(call):
+            elif thread.is_begun or not self._queues(call):
                 raise away(self.node.find_session(call.address))
         await self._queue(held, thread.task_id, thread.context)
 
@@ -216,8 +216,8 @@ class Mailroom:
         if call.form is Form.PLAIN and not call.streams:
             held.answer(Result(plain_queued(letter), 202))
             return
-        task = self.words.task_of(letter)
-        body = tasks.send_result(shape_of_call(call), task)
+        shape = shape_of_call(call)
+        body = tasks.send_result(shape, self.words.task_of(letter, shape))
         if isinstance(held, HeldCall):
             held.answer(Result(body))
         elif letter.state.is_waiting:

@@ -35,6 +35,8 @@ class Thread(NamedTuple):
     context: str = ""
     is_waiting: bool = False
     """Whether letters are waiting before it."""
+    is_begun: bool = False
+    """Whether its agent has the task already: such a message is not queued, but for letters before it."""
 
 
 class RelayTasks:
@@ -59,6 +61,7 @@ class RelayTasks:
         spans = call.spans
         tasks, contexts = await self._names(call)
         task_id, context = "", spans.context_id or ""
+        is_begun = spans.task_id is not None
         if spans.task_id is not None and is_relays(spans.task_id):
             letter = await self.letter_of(call, spans.task_id)
             context = letter.context
@@ -66,11 +69,11 @@ class RelayTasks:
                 tasks[letter.task_id] = letter.alias.task_id
                 contexts[letter.context_id] = letter.alias.context_id
             elif letter.state.is_waiting:
-                task_id = letter.task_id
+                task_id, is_begun = letter.task_id, False
             else:
                 raise Refused(Reason.UNSUPPORTED_OPERATION, "the task has ended")
         is_waiting = bool(context) and await self._mailbox.is_waiting(call.address, context)
-        return Thread(Aliases(tasks, contexts), task_id, context, bool(task_id) or is_waiting)
+        return Thread(Aliases(tasks, contexts), task_id, context, bool(task_id) or is_waiting, is_begun)
 
     async def _names(self, call: Call) -> tuple[dict[str, str], dict[str, str]]:
         """The agent's ids for the relay's references and context of a call: of tasks, and of contexts."""

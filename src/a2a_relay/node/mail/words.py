@@ -54,9 +54,12 @@ class Words:
         self._agents = agents
         self._durability = durability
 
-    def task_of(self, letter: Letter) -> bytes:
-        """The Task of a letter as it stands: the agent's own when it has given one, under the relay's ids."""
-        shape, answer = shape_of(letter), letter.answer
+    def task_of(self, letter: Letter, shape: Shape | None = None) -> bytes:
+        """The Task of a letter as it stands: the agent's own when it has given one, under the relay's ids.
+
+        `shape` is how its sender reads one, where that is known already.
+        """
+        shape, answer = shape or shape_of(letter), letter.answer
         if answer is not None and letter.state is LetterState.DONE:
             if answer.kind is AnswerKind.TASK:
                 return aliases.rewrite_result(answer.body, Operation.GET, aliases_of(letter))
