@@ -23,8 +23,9 @@ VERY_LONG_THOUGHT_SECONDS = 30
 
 @pytest.fixture(scope="session")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """One relay for the whole run."""
-    with running_relay(tmp_path_factory.mktemp("relay")) as running:
+    """One relay for the whole run. It keeps no letters for agents that are called sleepers."""
+    rules = "*/sleeper offline=reject,*/js-sleeper offline=reject"
+    with running_relay(tmp_path_factory.mktemp("relay"), "--mailbox-rules", rules) as running:
         yield running
 
 

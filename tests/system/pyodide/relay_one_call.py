@@ -28,6 +28,7 @@ from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.observer import CallReport, StreamCounters, StreamReport
 from a2a_relay.stores.memory.directory import MemoryDirectory
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
+from a2a_relay.stores.memory.task_index import MemoryTaskIndex
 from a2a_relay.wire.close_codes import CloseCode
 
 ROOMS = ("a2a", "wire", "core", "ports", "node", "stores.memory")
@@ -172,7 +173,8 @@ class Playground:
     def __init__(self) -> None:
         self.witness = Witness()
         self.wire = Wire()
-        ports = Ports(LoopClock(), MemoryDirectory(), Doorman(), self.witness, (MemoryStreamLog(), None), lambda: 0.5)
+        logs, chance = (MemoryStreamLog(), None), lambda: 0.5
+        ports = Ports(LoopClock(), MemoryDirectory(), Doorman(), self.witness, logs, chance, MemoryTaskIndex())
         self.node = RelayNode(ports, Limits())
         self.link = self.node.open_link(self.wire, "http://relay.example")
 

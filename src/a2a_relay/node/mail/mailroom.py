@@ -17,7 +17,7 @@ from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import Result, Sink
 from a2a_relay.core.letter import ID_PREFIX, Draft, Entry, Letter, LetterEvent, Receipt
 from a2a_relay.core.mail_rules import MailPolicy
-from a2a_relay.core.router import OFFLINE_RETRY_AFTER_SECONDS
+from a2a_relay.core.router import away
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
 from a2a_relay.errors import Reason, Refused, StoreError
@@ -337,12 +337,6 @@ class Mailroom:
         """This process ends: nothing more is handed over, and nobody is waited for."""
         self._expected.give_up()
         self.followers.end_all(Refused(Reason.RELAY_LEAVING))
-
-
-def away(session: Session | None) -> Refused:
-    """Why a call cannot be made at an agent that is away, and is not queued either."""
-    message = None if session is None else f"the agent is paused: {session.paused_because or 'no reason given'}"
-    return Refused(Reason.AGENT_OFFLINE, message, retry_after_seconds=OFFLINE_RETRY_AFTER_SECONDS)
 
 
 def _nothing(_: Stream) -> None:
