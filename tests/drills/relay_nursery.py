@@ -1,0 +1,102 @@
+"""Forks relays: has everything imported, so that a relay lives within tens of milliseconds of being asked for.
+
+Each is a process of its own that runs `relay serve` and nothing else. One line of JSON on standard input is one life:
+`{"words", "environment", "log", "loss", "directory", "is_mutant", "clock", "max_file_bytes"}`; two lines come back,
+`{"pid"}` at once and `{"status"}` (as of `os.waitstatus_to_exitcode`) at its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import uvicorn.lifespan.on
+import uvloop
+from powerloss import Loss, Mode, arm
+
+import a2a_relay.assembly
+import a2a_relay.fronts.http.server
+import a2a_relay.stores.sqlite.database
+import a2a_relay.stores.sqlite.directory
+from a2a_relay.cli.serve import command
+
+PRELOADED = (uvicorn.lifespan.on, uvloop, a2a_relay.assembly, a2a_relay.fronts.http.server)
+_SYNCHRONOUS = re.compile(r"(PRAGMA synchronous\s*=\s*)\w+")
+
+
+class _Careless(sqlite3.Connection):
+    """The mutant: never syncs, whatever it is told."""
+
+    def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
+        return super().execute(_SYNCHRONOUS.sub(r"\1OFF", sql), *rest)
+
+    def executescript(self, sql: str, /) -> sqlite3.Cursor:
+        return super().executescript(_SYNCHRONOUS.sub(r"\1OFF", sql))
+
+
+def make_mutant() -> None:
+    """From now on every connection is careless."""
+    connect = sqlite3.connect
+
+    def careless(*words: Any, **more: Any) -> sqlite3.Connection:
+        connection = connect(*words, **more | {"factory": _Careless})
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    sqlite3.connect = careless
+
+
+def shift_clock(offset: Path) -> None:
+    """From now on wall time is off by the seconds in a file."""
+    real = time.time
+    time.time = lambda: real() + float(offset.read_text() or 0)
+
+
+def live(life: dict[str, Any]) -> int:
+    """Be a relay."""
+    log = os.open(life["log"], os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(life["environment"])
+    if life.get("max_file_bytes"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (life["max_file_bytes"],) * 2)
+    if life.get("is_mutant"):
+        make_mutant()
+    if life.get("clock"):
+        shift_clock(Path(life["clock"]))
+    if life.get("loss"):
+        mode, *rest = life["loss"]
+        arm(Path(life["directory"]), Loss(Mode(mode), *rest))
+    return int(command.main(life["words"], prog_name="relay serve", standalone_mode=False) or 0)
+
+
+def main() -> None:
+    """One life after the other, until standard input ends."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                code = live(json.loads(line))
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        print(json.dumps({"pid": pid}), flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
