@@ -6,7 +6,7 @@ writers and the relay) and what belongs to its kind:
 | kind | written by | says |
 |---|---|---|
 | `send` | a client, before it sends | `send` (a name of its own), `tenant`, `agent`, `context`, `key` |
-| `answer` | the same, later | `send`, `outcome`: `accepted` with `letter` and `expires_at`, `refused` or `unknown` |
+| `answer` | the same, later | `send`, `outcome`: `accepted` with `letter` (and `expires_at`), `refused` or `unknown` |
 | `delivery` | an agent | `tenant`, `agent`, `letter`, `attempt`, `session`, `key` (of the call's body), `expires_at` |
 | `ack` | an agent, before it answers | `letter`, `key`, `result` |
 | `result` | a client that has asked for it | `letter`, `key`, `result` |
@@ -144,7 +144,7 @@ class _Checker:
         if story.accepted_at is None:
             story.accepted_at, story.expires_at = place, record.get("expires_at")
             self.verdict.accepted += 1
-        elif story.expires_at != record.get("expires_at"):
+        elif story.expires_at != record.get("expires_at", story.expires_at):
             self.verdict.blame("one letter per key", f"{record['letter']} expires at two instants")
 
     def _take_delivery(self, place: int, record: Record) -> None:

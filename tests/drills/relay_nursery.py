@@ -31,6 +31,8 @@ import a2a_relay.stores.sqlite.directory
 from a2a_relay.cli.serve import command
 
 PRELOADED = (uvicorn.lifespan.on, uvloop, a2a_relay.assembly, a2a_relay.fronts.http.server)
+CLOCK_SECONDS = 0.05
+"""How long a jump of the clock may go unnoticed."""
 _SYNCHRONOUS = re.compile(r"(PRAGMA synchronous\s*=\s*)\w+")
 
 
@@ -57,9 +59,17 @@ def make_mutant() -> None:
 
 
 def shift_clock(offset: Path) -> None:
-    """From now on wall time is off by the seconds in a file."""
-    real = time.time
-    time.time = lambda: real() + float(offset.read_text() or 0)
+    """From now on wall time is off by the seconds in a file, which is looked at every few moments."""
+    real, monotonic = time.time, time.monotonic
+    seconds, look_at = 0.0, 0.0
+
+    def shifted() -> float:
+        nonlocal seconds, look_at
+        if monotonic() >= look_at:
+            seconds, look_at = float(offset.read_text() or 0), monotonic() + CLOCK_SECONDS
+        return real() + seconds
+
+    time.time = shifted
 
 
 def live(life: dict[str, Any]) -> int:
