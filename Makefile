@@ -4,10 +4,12 @@
 # make quick     the fast tests alone
 # make lint      style, types and import rules
 # make bench     what relayed calls and events cost, beside nginx (needs wrk, nginx, openssl; under six minutes)
+# make drills    crashes, power losses and other faults by the thousand, and what became of each letter (minutes)
 # make clean     remove what was made
 #
 # PYTHON=...     the interpreter to make .venv with (3.11 or newer; the first fitting one otherwise)
 # PYTEST_ARGS=.. further arguments for pytest
+# DRILL_ARGS=..  further arguments for tests/drills/run.py: --kills N, --losses N, --seed N, --replay KIND:SEED:LIVES
 # BENCH_ARGS=..  further arguments for benchmarks/run.py: --json, --only streams, --save FILE
 #
 # All paths are relative, so that a directory with a space in its name is no matter.
@@ -16,11 +18,12 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+DRILL_ARGS ?=
 DEMO_PORT ?= 8080
 PYTHON ?=
 export PYTHON
 
-.PHONY: help install demo test quick lint bench clean
+.PHONY: help install demo test quick lint bench drills clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +50,9 @@ lint: install
 
 bench: install
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+drills: install
+	@$(BIN)/python tests/drills/run.py $(DRILL_ARGS)
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -101,8 +101,9 @@ class LetterAgent:
                 if attached is not None:
                     attached.set()
                 async with asyncio.TaskGroup() as tasks:
-                    async for message in link:
-                        tasks.create_task(self._take(link, welcome.session, _bytes(message)))
+                    with suppress(ConnectionClosed):
+                        async for message in link:
+                            tasks.create_task(self._take(link, welcome.session, _bytes(message)))
 
     async def _take(self, link: ClientConnection, session: str, frame: bytes) -> None:
         with suppress(ConnectionClosed):
