@@ -15,7 +15,7 @@ FAILPOINTS = (
     "accept.before", "commit.before", "commit.after", "accept.after", "lease.after", "frame.after", "bind.after",
     "answer.before", "answer.after", "drain",
 )  # fmt: skip
-MANY_STEPS = 250
+MANY_STEPS = 150
 """Writes and syncs of a life with a few dozen letters, about."""
 ATTEMPTS = (5, 1000)
 """With few attempts letters die of all these crashes, which is an end as well."""
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 def draw_fault(kind: Kind, chance: random.Random) -> Fault:
     """How one life ends."""
-    failpoint = f"{chance.choice(FAILPOINTS)}:{chance.randrange(1, 9)}"
+    failpoint = f"{chance.choice(FAILPOINTS)}:{chance.randrange(1, 7)}"
     moment = chance.random() * LIFE_SECONDS
     if kind is Kind.CRASH:
         return Fault(failpoint) if chance.random() < 0.75 else Fault(kill_after_seconds=moment)
@@ -55,7 +55,7 @@ async def run_world(
     try:
         async with world(directory, seed, library=library, attempts=chance.choice(ATTEMPTS)) as found:
             for _ in range(lives):
-                found.write(1, 0.6)
+                found.write(2, 0.5)
                 found.write(1, 0.03, ttl_seconds=1)
                 await found.live(draw_fault(kind, chance))
             return await found.settle(), found.figures

@@ -7,8 +7,11 @@ Each is a process of its own that runs `relay serve` and nothing else. One line 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import re
 import resource
 import signal
@@ -26,8 +29,7 @@ from powerloss import Loss, Mode, arm
 
 import a2a_relay.assembly
 import a2a_relay.fronts.http.server
-import a2a_relay.stores.sqlite.database
-import a2a_relay.stores.sqlite.directory
+import a2a_relay.stores.sqlite
 from a2a_relay.cli.serve import command
 
 PRELOADED = (uvicorn.lifespan.on, uvloop, a2a_relay.assembly, a2a_relay.fronts.http.server)
@@ -94,6 +96,10 @@ def live(life: dict[str, Any]) -> int:
 
 def main() -> None:
     """One life after the other, until standard input ends."""
+    for module in pkgutil.iter_modules(a2a_relay.stores.sqlite.__path__):
+        importlib.import_module(f"{a2a_relay.stores.sqlite.__name__}.{module.name}")
+    gc.collect()
+    gc.freeze()  # what is here already is nothing for a relay's collector to walk through
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3000)
     parser.add_argument("--losses", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--replay", metavar="KIND:SEED:LIVES")
     parser.add_argument("--keep", type=Path, help="keep a replayed drill's files here")
     parser.add_argument("--json", action="store_true")

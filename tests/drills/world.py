@@ -19,11 +19,11 @@ from lives import Fault, Life, Nursery, nursery
 from plain_http import Connection, NoAnswer
 
 TENANTS = ("acme", "umbrella")
-AGENTS = ("ann", "bob", "cid")
+AGENTS = ("ann", "bob")
 PAIRS = [(tenant, agent) for tenant in TENANTS for agent in AGENTS]
 CONTEXTS = ("red", "blue", "")
 """Letters without a context have an order of their own each."""
-LIFE_SECONDS = 0.3
+LIFE_SECONDS = 0.2
 """A life that meets no end of its own is ended then."""
 SETTLE_SECONDS = 40.0
 BACK_OFF_OVER_SECONDS = 400.0
@@ -148,7 +148,7 @@ class World:
         for agent in self.agents:
             agent.manners = manners
             if self.chance.random() < share:
-                self.begin(self._serve(agent, life, self.chance.random() * seconds / 2))
+                self.begin(self._serve(agent, life, self.chance.random() * seconds / 3))
                 if self.chance.random() < TWINS:
                     self.begin(agent.attend())
         for chain in self.chains:
