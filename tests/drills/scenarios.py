@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from history import Verdict, check, read
+from history import Verdict, check, merge
 from letter_agents import Manners
 from lives import Fault, Life
 from world import AGENTS, TENANTS, World, world
@@ -56,7 +56,7 @@ async def stopped_agent(directory: Path, seed: int) -> Verdict:
                 agent.send_signal(signal.SIGCONT)
             found.write(1)
             await found.settle(agents=[])
-        return check([*read(found.path), *read(path)])
+        return check(merge(found.path, path))
 
 
 @asynccontextmanager

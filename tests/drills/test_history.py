@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from history import History, Record, check, read
+from history import History, Record, check, merge, read
 
 SENT, ACCEPTED, DELIVERED, RESULT, END = 1.0, 2.0, 3.0, 4.0, 9.0
 EXPIRES = 100.0
@@ -155,6 +155,15 @@ def test_figures_count_letters_and_redeliveries() -> None:
     verdict = check([*DONE, again, sent("m", context="d"), accepted("m", "M"), at_the_end("M", "lost")])
     figures = (verdict.sends, verdict.accepted, verdict.delivered, verdict.duplicated, verdict.answered, verdict.lost)
     assert figures == (2, 2, 1, 1, 1, 1)
+
+
+def test_histories_of_two_writers_are_merged_by_their_instants(tmp_path: Path) -> None:
+    """Records of the same writer stay in their order."""
+    for name, numbers in (("one", (1, 4)), ("two", (2, 3))):
+        with History(tmp_path / name) as history:
+            for number in numbers:
+                history.note("event", float(number), stream="s", task="t", number=number)
+    assert check(merge(tmp_path / "one", tmp_path / "two")).violations == []
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
