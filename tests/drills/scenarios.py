@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 import time
@@ -18,6 +19,8 @@ from world import AGENTS, TENANTS, World, world
 from a2a_relay.core.letter import LetterState
 
 STORM = 2000
+RECORD_SECONDS = 0.3
+"""After that a relay has noted beside its store how many letters it has accepted."""
 ARRIVAL_SECONDS = 90.0
 
 
@@ -108,6 +111,27 @@ async def full_disk(directory: Path, seed: int) -> Verdict:
         return verdict
 
 
+async def damaged_tail(directory: Path, seed: int) -> Verdict:
+    """The end of the write-ahead log is damaged after a crash: the relay says how many letters that has cost."""
+    async with world(directory, seed) as found:
+        found.write(4)
+        life = await found.nursery.begin()
+        await found.send(life)
+        await asyncio.sleep(RECORD_SECONDS)
+        await found.end(life)
+        log = found.nursery.store.with_name(found.nursery.store.name + "-wal")
+        with log.open("r+b") as file:
+            file.seek(log.stat().st_size * 3 // 4)
+            file.write(b"damaged" * 10)
+        verdict = await found.settle()
+        told = re.search(r"has lost the last (\d+) letters", found.nursery.log.read_text())
+        assert told is not None, "the relay has not noticed"
+        assert verdict.lost == int(told[1]), "it has told another number"
+        assert verdict.answered == verdict.accepted - verdict.lost, "the others are answered"
+        assert all(violation.startswith("nothing is lost") for violation in verdict.violations)
+        return Verdict(accepted=verdict.accepted, delivered=verdict.delivered, answered=verdict.answered)
+
+
 async def jumping_clock(directory: Path, seed: int) -> Verdict:
     """The clock jumps forward over the expiry of half of the letters, and back: those are expired, none is lost."""
     async with world(directory, seed) as found:
@@ -165,6 +189,6 @@ async def _until(condition: Callable[[], bool]) -> None:
 Scenario = Callable[[Path, int], Awaitable[Verdict]]
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
-    for scenario in (stopped_relay, stopped_agent, silent_agent, full_disk, jumping_clock, two_sessions)
+    for scenario in (stopped_relay, stopped_agent, silent_agent, full_disk, damaged_tail, jumping_clock, two_sessions)
 }
 """Those that take a few seconds; the storm is one for the long set, and with fewer agents for the short one."""
