@@ -63,8 +63,8 @@ def start(drill: str) -> dict[str, Any]:
     command = [sys.executable, str(Path(__file__)), "--replay", drill, "--json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DRILL_SECONDS, check=True)
-        found: dict[str, Any] = json.loads(done.stdout.rpartition("\n{")[2].join(("{", "")))
-    except (subprocess.SubprocessError, ValueError) as error:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
         verdict = Verdict()
         verdict.blame("the drill itself", f"{error}: {getattr(error, 'stderr', '')}")
         found = {"drill": drill, "verdict": asdict(verdict), "figures": asdict(Figures())}
