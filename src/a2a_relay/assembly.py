@@ -93,7 +93,7 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
     from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
     from a2a_relay.stores.sqlite.task_index import SqliteTaskIndex
 
-    database = Database(path, on_trouble=_tell_store_trouble)
+    database = Database(path, on_trouble=_tell_store_trouble, reach=failpoint(os.environ))
     log = SqliteStreamLog(database, clock.call_soon, clock.call_later)
     log.purge(clock.now() - LEFT_BEHIND_SECONDS)
     task_index = SqliteTaskIndex(

@@ -49,6 +49,10 @@ def _widened(name: str, count: int) -> str:
     return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), QUERIES[name])
 
 
+def _pass_by(_: str) -> None:
+    """No point is waited for."""
+
+
 class Database:
     """One file with one writer. Reads go through `reader`, on the thread that opened it.
 
@@ -56,9 +60,17 @@ class Database:
     letters are missing, that it is damaged.
     """
 
-    def __init__(self, path: Path, on_trouble: Callable[[str], None] | None = None, *, is_guest: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_trouble: Callable[[str], None] | None = None,
+        *,
+        is_guest: bool = False,
+        reach: Callable[[str], None] = _pass_by,
+    ) -> None:
         """A guest is no relay: it leaves alone what a relay keeps beside the file, and does not look after it.
 
+        `reach` is told, from the writer's thread, of the points that drills break off at.
         Raises StoreError.
         """
         self.path = path
@@ -70,7 +82,7 @@ class Database:
         self._closing = threading.Event()
         self._lookers: ThreadPoolExecutor | None = None
         self._looker: sqlite3.Connection | None = None
-        self._writer = Writer(partial(open_file, path), self._tell, Chores(self._record, self._tell_watchers))
+        self._writer = Writer(partial(open_file, path), self._tell, Chores(self._record, self._tell_watchers, reach))
 
     @property
     def commits(self) -> int:

@@ -76,11 +76,12 @@ class Chores(NamedTuple):
     """What the writer does beside writing, on its own connection and thread.
 
     `record` takes note of how far the file has come, after callers were told. `on_foreign_commit` hears that another
-    connection has written.
+    connection has written. `reach` is told, around every commit, of the points that drills break off at.
     """
 
     record: Callable[[sqlite3.Connection], None]
     on_foreign_commit: Callable[[], None]
+    reach: Callable[[str], None]
 
 
 class Writer:
@@ -213,7 +214,9 @@ class Writer:
             while not _run_all(connection, items):
                 connection.execute("ROLLBACK")
                 connection.execute("BEGIN IMMEDIATE")
+            self._chores.reach("commit.before")
             connection.execute("COMMIT")
+            self._chores.reach("commit.after")
         except Exception as error:  # noqa: BLE001  whatever a value is, it must not end the only writer
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
