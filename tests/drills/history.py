@@ -115,8 +115,9 @@ class _Story:
 class _Checker:
     """One pass over the records in their order, then the rules that need all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, transit_seconds: float) -> None:
         self.verdict = Verdict()
+        self.transit_seconds = transit_seconds
         self.calls: dict[str, _Call] = {}
         self.sends: dict[str, str] = {}
         self.stories: dict[str, _Story] = defaultdict(_Story)
@@ -161,7 +162,7 @@ class _Checker:
         if story.result_at is not None:
             self.verdict.blame("nothing after its end", f"{letter} was delivered after its result was told")
         expires_at = record.get("expires_at") or story.expires_at
-        if expires_at is not None and record["at"] > expires_at:
+        if expires_at is not None and record["at"] > expires_at + self.transit_seconds:
             late = record["at"] - expires_at
             self.verdict.blame("nothing after its expiry", f"{letter} was delivered {late:.3f} s late")
         story.deliveries.append(place)
@@ -262,9 +263,13 @@ def merge(*paths: Path) -> list[Record]:
     return sorted((record for path in paths for record in read(path)), key=lambda record: record["at"])
 
 
-def check(records: Iterable[Record]) -> Verdict:
-    """Judge a whole history, whose records are in the order in which they happened."""
-    checker = _Checker()
+def check(records: Iterable[Record], *, transit_seconds: float = 0.0) -> Verdict:
+    """Judge a whole history, whose records are in the order in which they happened.
+
+    `transit_seconds`: how much later than the relay has sent it an agent may have noted a delivery; it counts for
+    expiry alone.
+    """
+    checker = _Checker(transit_seconds)
     for place, record in enumerate(records):
         checker.take(place, record)
     return checker.finish()

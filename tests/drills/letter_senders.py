@@ -118,20 +118,22 @@ class Post:
                 stream = f"f{number} {result}"
                 self.history.note("event", self.now(), stream=stream, task=sent.letter, number=int(count))
 
-    async def receipt(self, connection: Connection, sent: Sent) -> dict[str, Any]:
-        """What the relay says of a letter; empty when it knows none. Raises NoAnswer."""
-        path = f"/t/{sent.tenant}/letters/{sent.letter}"
-        answer = await connection.ask("GET", path, self.headers(sent.tenant))
-        found: dict[str, Any] = answer.json if answer.status == 200 else {}
-        return found
+    async def state(self, connection: Connection, sent: Sent) -> str:
+        """What has become of a letter; `lost` when the relay knows none. Raises NoAnswer."""
+        return str((await self._receipt(connection, sent)).get("state", "lost"))
 
     async def note_end(self, connection: Connection, sent: Sent) -> str:
         """Ask for a letter's state at the end of everything, and note it. Raises NoAnswer."""
-        receipt = await self.receipt(connection, sent)
+        receipt = await self._receipt(connection, sent)
         state = str(receipt.get("state", "lost"))
         done = sum(entry["event"] == "done" for entry in receipt.get("history", ()))
         self.history.note("end", self.now(), letter=sent.letter, state=state, done=done)
         return state
+
+    async def _receipt(self, connection: Connection, sent: Sent) -> dict[str, Any]:
+        answer = await connection.ask("GET", f"/t/{sent.tenant}/letters/{sent.letter}", self.headers(sent.tenant))
+        found: dict[str, Any] = answer.json if answer.status == 200 else {}
+        return found
 
 
 def _call(method: str, params: dict[str, Any]) -> bytes:

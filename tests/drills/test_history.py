@@ -149,6 +149,12 @@ def test_what_breaks_a_rule_is_found_by_that_rule(name: str) -> None:
     assert verdict.violated == len(verdict.violations)
 
 
+def test_a_frame_may_be_under_way_for_as_long_as_is_said() -> None:
+    """Not at all, unless it is said; never for longer."""
+    history = [*ONE, delivered("k", "L", EXPIRES + 0.2), at_the_end("L")]
+    assert [check(history, transit_seconds=seconds).violated for seconds in (0.0, 0.1, 0.25)] == [1, 1, 0]
+
+
 def test_figures_count_letters_and_redeliveries() -> None:
     """A second delivery is allowed, and counted."""
     again = {**delivered("k", "L", 3.5), "attempt": 2}

@@ -8,11 +8,11 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from history import ENDED, History, Verdict, check, read
+from history import WAITING, History, Verdict, check, read
 from letter_agents import LetterAgent, Manners
 from letter_senders import PATIENT_TRIES, Post, Sent
 from lives import Fault, Life, Nursery, nursery
@@ -25,6 +25,8 @@ CONTEXTS = ("red", "blue", "")
 """Letters without a context have an order of their own each."""
 LIFE_SECONDS = 0.2
 """A life that meets no end of its own is ended then."""
+TRANSIT_SECONDS = 0.25
+"""For so long a frame is under way on a busy machine, from the relay's last look at a letter's expiry on."""
 SETTLE_SECONDS = 40.0
 BACK_OFF_OVER_SECONDS = 400.0
 """Further than the relay ever puts a letter off."""
@@ -205,21 +207,23 @@ class World:
             if await self.post.send(chain.connection, sent):
                 chain.pending.popleft()
                 if sent.letter and self.chance.random() < 0.1:
-                    self.begin(self.post.follow(Connection(self.nursery.port), sent))
+                    self.begin(self._follow(sent))
             elif sent.tries >= PATIENT_TRIES or self.chance.random() < 0.1:
                 chain.pending.popleft()
             else:
                 await asyncio.sleep(0.02)
 
+    async def _follow(self, sent: Sent) -> None:
+        with closing(Connection(self.nursery.port)) as connection:
+            await self.post.follow(connection, sent)
+
     async def _ask_now_and_then(self, life: Life) -> None:
-        connection = Connection(self.nursery.port)
-        with suppress(NoAnswer):
+        with suppress(NoAnswer), closing(Connection(self.nursery.port)) as connection:
             while not life.is_over:
                 await asyncio.sleep(0.03)
                 unanswered = [sent for sent in self.post.letters.values() if not sent.has_result]
                 for sent in self.chance.sample(unanswered, min(4, len(unanswered))):
                     await self.post.ask_result(connection, sent)
-        connection.close()
 
     # the end
 
@@ -248,32 +252,28 @@ class World:
     def judge(self) -> Verdict:
         """What everything that was seen amounts to."""
         self.figures.refusals = self.post.refusals
-        verdict = check(read(self.path))
+        verdict = check(read(self.path), transit_seconds=TRANSIT_SECONDS)
         for what in self._stuck:
             verdict.blame("nothing is stuck", what)
         return verdict
 
     async def _until_ended(self, seconds: float) -> bool:
-        connection, deadline = Connection(self.nursery.port), time.monotonic() + seconds
-        waiting = list(self.post.letters.values())
-        while waiting and time.monotonic() < deadline:
-            states = [await self.post.receipt(connection, sent) for sent in waiting]
-            waiting = [
-                sent for sent, found in zip(waiting, states, strict=True) if found and found["state"] not in ENDED
-            ]
-            await asyncio.sleep(0.1)
-        connection.close()
+        deadline, waiting = time.monotonic() + seconds, list(self.post.letters.values())
+        with closing(Connection(self.nursery.port)) as connection:
+            while waiting and time.monotonic() < deadline:
+                states = [await self.post.state(connection, sent) for sent in waiting]
+                waiting = [sent for sent, state in zip(waiting, states, strict=True) if state in WAITING]
+                await asyncio.sleep(0.1)
         return not waiting
 
     async def _note_ends(self) -> None:
-        connection = Connection(self.nursery.port)
-        for sent in self.post.letters.values():
-            state = self.ends[sent.letter] = await self.post.note_end(connection, sent)
-            if state == "done" and not await self.post.ask_result(connection, sent):
-                self._stuck.append(f"{sent.letter} is done, and its Task is not")
-            elif state in ("queued", "leased"):
-                self._stuck.append(f"{sent.letter} ({sent.key}) is still {state}, and its agent has been there")
-        connection.close()
+        with closing(Connection(self.nursery.port)) as connection:
+            for sent in self.post.letters.values():
+                state = self.ends[sent.letter] = await self.post.note_end(connection, sent)
+                if state == "done" and not await self.post.ask_result(connection, sent):
+                    self._stuck.append(f"{sent.letter} is done, and its Task is not")
+                elif state in WAITING:
+                    self._stuck.append(f"{sent.letter} ({sent.key}) is still {state}, and its agent has been there")
 
 
 @asynccontextmanager
