@@ -100,6 +100,7 @@ class Deliveries:
         free = self._room.policy.rules_for(address).contexts - len(self._in_hand.get(address, ()))
         if free <= 0:
             return
+        self._room.reach("drain")
         letters = await self._mailbox.lease(address, self.new_lease(session), free)
         self._room.reach("lease.after")
         for letter in letters:
