@@ -101,7 +101,7 @@ async def full_disk(directory: Path, seed: int) -> Verdict:
     async with world(directory, seed) as found:
         for size in (100_000, 200_000):
             found.write(20)
-            await found.live(Fault(max_file_bytes=size), seconds=3, share=0)
+            await found.live(Fault(max_file_bytes=size), seconds=1, share=0)
         assert found.post.refusals, "the disk was never full"
         for chain in found.chains:
             chain.pending.clear()

@@ -20,7 +20,7 @@ from kinds import Kind, run_world
 from powerloss import build, can_build
 from scenarios import SCENARIOS, storm
 
-LIVES = 12
+LIVES = 10
 SMALL_STORM = 150
 
 pytestmark = pytest.mark.timeout(180)
