@@ -45,7 +45,7 @@ async def run_one(name: str, seed: int, lives: int, directory: Path) -> tuple[Ve
 
 
 def replay(drill: str, keep: Path | None) -> dict[str, Any]:
-    """One drill; what became of it, for whoever has started it."""
+    """One drill; what became of it, for whoever has started it. What a failed one has left is kept."""
     name, seed, lives = drill.split(":")
     directory = Path(tempfile.mkdtemp(prefix="drill-", dir=keep))
     try:
@@ -53,8 +53,10 @@ def replay(drill: str, keep: Path | None) -> dict[str, Any]:
     except Exception as error:
         verdict, figures = Verdict(), Figures()
         verdict.blame("the drill itself", f"{type(error).__name__}: {error}")
-    if keep is None:
+    if keep is None and (not verdict.violated or name == Kind.MUTANT):
         shutil.rmtree(directory, ignore_errors=True)
+    elif verdict.violated:
+        verdict.violations.insert(0, f"history, store and log are kept in {directory}")
     return {"drill": drill, "verdict": asdict(verdict), "figures": asdict(figures)}
 
 
@@ -147,8 +149,12 @@ def main() -> int:
         with ThreadPoolExecutor(words.workers) as pool:
             for found in pool.map(start, plan(seed, words.kills, words.losses)):
                 total.take(found)
-                state = "ok" if not found["verdict"]["violated"] else f"{found['verdict']['violated']} violations"
-                print(f"{found['drill']}: {state}", flush=True)
+                violations = found["verdict"]["violations"]
+                is_as_wanted = bool(violations) == found["drill"].startswith(Kind.MUTANT)
+                print(
+                    "\n  ".join([found["drill"], *([] if is_as_wanted else violations[:5] or ["nothing was lost"])]),
+                    flush=True,
+                )
     total.tell(seed, time.monotonic() - began)
     return 1 if total.failures else 0
 
