@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from history import WAITING, History, Verdict, check, read
-from letter_agents import LetterAgent, Manners
+from letter_agents import HANDSHAKE_SECONDS, LetterAgent, Manners
 from letter_senders import PATIENT_TRIES, Post, Sent
 from lives import Fault, Life, Nursery, nursery
 from plain_http import Connection, NoAnswer
@@ -121,7 +121,7 @@ class World:
     async def _attached(self, agent: LetterAgent) -> None:
         attached = asyncio.Event()
         self.begin(agent.attend(attached=attached))
-        await asyncio.wait_for(attached.wait(), SETTLE_SECONDS)
+        await asyncio.wait_for(attached.wait(), HANDSHAKE_SECONDS)
 
     # one life
 
