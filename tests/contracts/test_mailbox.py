@@ -480,6 +480,24 @@ class TestSweeping:
         assert [len(await mailbox.sweep(2, KEEP_SECONDS)) for _ in range(4)] == [2, 2, 1, 0]
         assert mailbox.backlog() == {}
 
+    async def test_expires_neighbours_of_a_context_together_and_lets_the_next_go(
+        self, mailbox: Mailbox, clock: FakeClock
+    ) -> None:
+        for _ in range(2):
+            await accepted(mailbox, "c1", ttl_seconds=10)
+        following = await accepted(mailbox, "c1", ttl_seconds=20)
+        clock.advance(10)
+        assert len(await mailbox.sweep(10, KEEP_SECONDS)) == 2
+        assert await leased(mailbox) == [following.id]
+
+    async def test_purged_neighbours_of_a_context_let_the_next_go(self, mailbox: Mailbox, clock: FakeClock) -> None:
+        for _ in range(2):
+            await accepted(mailbox, "c1")
+        clock.advance(1)
+        following = await accepted(mailbox, "c1")
+        assert await mailbox.purge("acme", Filter(before=following.accepted_at), ACT) == 2
+        assert await leased(mailbox) == [following.id]
+
     async def test_removes_what_was_kept_for_long_enough(self, mailbox: Mailbox, clock: FakeClock) -> None:
         done, cancelled, buried, queued = [(await accepted(mailbox, ttl_seconds=9_000)).id for _ in range(4)]
         await mailbox.cancel("acme", cancelled, KEEP_SECONDS)

@@ -280,7 +280,7 @@ def leave_line(connection: sqlite3.Connection, row: Row, dead: int = 0) -> None:
             bytes=-row.size * row.is_in_line,
         ),
     )
-    if row.is_head:
+    if row.is_in_line:  # its own word on whether it is the head may be older than the end of the one before it
         connection.execute(SQL["hand_on"], (row.mailbox, row.context))
 
 
