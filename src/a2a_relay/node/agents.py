@@ -22,6 +22,11 @@ class AgentView:
     state: str
     attached_at: float | None
 
+    @property
+    def lacks_rest_v03(self) -> bool:
+        """Whether it has been here, and said that it does not serve 0.3's HTTP+JSON."""
+        return self.record.last_seen_at > 0 and not self.record.serves_rest_v03
+
 
 class Agents:
     """Registration and the directory, seen from one node."""

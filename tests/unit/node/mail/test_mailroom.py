@@ -8,10 +8,11 @@ import pytest
 from tests.unit.node.mail.conftest import STREAMING_CARD, MailRelay, message, said, task
 
 from a2a_relay.a2a.spans import Spans
+from a2a_relay.core.call import Form
 from a2a_relay.core.mail_rules import MailRules
 from a2a_relay.core.principal import Role
 from a2a_relay.errors import Reason, Refused
-from a2a_relay.testing import RecordingSink, make_call, make_principal
+from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
 
 
 async def queued(relay: MailRelay, text: str = "hi", **fields: object) -> str:
@@ -93,6 +94,16 @@ class TestSending:
         await relay.known()
         with pytest.raises(Refused, match="AGENT_OFFLINE"):
             relay.node.submit(make_call("GetTask", b'{"id":"x"}', spans=task("x")), RecordingSink())
+
+    async def test_a_binding_that_the_agent_does_not_serve_is_refused_at_once(self, relay):
+        await relay.known()
+        with pytest.raises(Refused, match="BINDING_NOT_SERVED"):
+            relay.node.submit(make_call("SendMessage", message(), form=Form.REST_V03), RecordingSink())
+
+    async def test_an_agent_that_was_never_here_may_serve_any_binding(self, relay):
+        relay.node.agents.expect(make_address(), None)
+        found = await relay.send(make_call("SendMessage", message(), form=Form.REST_V03))
+        assert found["task"]["status"]["state"] == "TASK_STATE_SUBMITTED"
 
     async def test_an_agent_whose_rule_says_reject_gets_no_letters(self):
         relay = MailRelay(rules=MailRules(offline_queues=False))
