@@ -102,3 +102,71 @@ def streaming(*events: str) -> Behaviour:
         await native.end(call)
 
     return behave
+
+
+class Worker:
+    """A behaviour that makes a task of its own, `own-1`, `own-2`, ..., for each message, and can be asked for it.
+
+    A message that names a task goes on with that one. A task is held at work until `go` is set; then it completes with
+    an artifact that says the message's text.
+    """
+
+    def __init__(self, *, is_held: bool = False) -> None:
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.go = asyncio.Event()
+        self.texts: list[str] = []
+        """What it was told, in the order in which it began."""
+        self.at_work = 0
+        self.most_at_work = 0
+        if not is_held:
+            self.go.set()
+
+    async def __call__(self, agent: Agent, call: Call) -> None:
+        if call.method in _SENDS:
+            await self._work(agent, call)
+        elif call.method in ("ListTasks", "tasks/list"):
+            found = list(self.tasks.values())
+            listed = {"tasks": found, "nextPageToken": "", "pageSize": 50, "totalSize": len(found)}
+            await agent.answer(call, listed)
+        elif "PushNotificationConfig" in call.method:
+            await agent.answer(call, call.params)
+        elif call.params["id"] not in self.tasks:
+            await agent.fail(call, -32001, "no such task")
+        elif call.method in ("CancelTask", "tasks/cancel"):
+            self.tasks[call.params["id"]]["status"] = {"state": "TASK_STATE_CANCELED"}
+            await agent.answer(call, self.tasks[call.params["id"]])
+            self.go.set()
+        else:
+            await agent.answer(call, self.tasks[call.params["id"]])
+
+    async def _work(self, agent: Agent, call: Call) -> None:
+        asked = call.params["message"]
+        number = len(self.tasks) + 1
+        id = asked.get("taskId") or f"own-{number}"
+        own = self.tasks[id] = {
+            "id": id,
+            "contextId": asked.get("contextId") or f"own-context-{number}",
+            "status": {"state": "TASK_STATE_WORKING"},
+        }
+        self.texts.append(call.text)
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        if call.stream:
+            await cast(NativeAgent, agent).event(call, 1, {"task": own})
+        await self.go.wait()
+        if own["status"]["state"] == "TASK_STATE_WORKING":
+            own["status"] = {"state": "TASK_STATE_COMPLETED"}
+            own["artifacts"] = [{"artifactId": "said", "parts": [{"text": f"Echo: {call.text}"}]}]
+        self.at_work -= 1
+        await self._tell_the_end(agent, call, own)
+
+    async def _tell_the_end(self, agent: Agent, call: Call, own: dict[str, Any]) -> None:
+        if not call.stream:
+            await agent.answer(call, {"task": own})
+            return
+        native, ids = cast(NativeAgent, agent), {"taskId": own["id"], "contextId": own["contextId"]}
+        for artifact in own.get("artifacts", ()):
+            await native.event(call, 2, {"artifactUpdate": {**ids, "artifact": artifact}})
+        last = 3 if "artifacts" in own else 2
+        await native.event(call, last, {"statusUpdate": {**ids, "status": own["status"]}})
+        await native.end(call)

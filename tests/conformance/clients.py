@@ -105,6 +105,11 @@ class Client:
         await until(away)
 
 
+AT_ONCE = {"Prefer": "wait=0"}
+"""Headers of a call that does not wait for an agent that is away."""
+RELAY_FACTS = "https://a2a-relay.dev/ext/relay/v1"
+"""Under which name in a Task's metadata the relay says what it knows of it."""
+
 MakeClient = Callable[..., Client]
 """What the fixture that makes clients gives to a test."""
 

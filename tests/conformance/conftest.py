@@ -107,6 +107,25 @@ async def native(attach: Attach) -> Attach:
 
 
 @pytest.fixture
+async def gone(attach: Attach, client: Client) -> str:
+    """The name of an agent that has been here; it does not stream."""
+    return await leave(client, await attach())
+
+
+@pytest.fixture
+async def native_gone(native: Attach, client: Client) -> str:
+    """The name of an agent that has been here and streams; its connector also serves 0.3's HTTP+JSON."""
+    return await leave(client, await native(rest_0_3=True))
+
+
+async def leave(client: Client, agent: Agent) -> str:
+    """Detach an agent, and return its name when the relay has noticed."""
+    await agent.close()
+    await client.until_away(agent.id)
+    return agent.id
+
+
+@pytest.fixture
 async def make_client(relay: Relay, tenant: str) -> AsyncIterator[MakeClient]:
     """Make clients whose connections are closed when the test ends."""
     async with AsyncExitStack() as stack:
