@@ -165,7 +165,8 @@ class Letter(NamedTuple):
     """A letter as the store has it. Instants are wall time in seconds.
 
     `params` are empty when they were removed: a letter that is done needs them no more. `lease` names who has it;
-    only its holder moves it on. `position` counts the letters before it in its mailbox, where it was just accepted.
+    only its holder moves it on. `position` counts the letters before it in its mailbox, when it is
+    accepted; None later.
     """
 
     id: str
@@ -187,7 +188,7 @@ class Letter(NamedTuple):
     ended_at: float | None = None
     number: int = 0
     """Its place in the order of acceptance, over all mailboxes of the store."""
-    position: int = 0
+    position: int | None = None
     is_restored: bool = False
     history: tuple[Entry, ...] = ()
 

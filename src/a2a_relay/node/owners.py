@@ -80,8 +80,14 @@ class Owners:
         stream.on_body = on_body
 
     def learn(self, address: Address, owner: str, *ids: str) -> None:
-        """These ids of an agent's are this caller's."""
-        self._index.learn(address, [id for id in ids if id and not id.startswith(ID_PREFIX)], owner)
+        """An agent has named a task and its context, or taken the relay's own ids: they are this caller's."""
+        if self.is_shared(address.tenant):
+            self._index.learn(address, [id for id in ids if id], owner)
+
+    def may_see(self, call: Call, id: str) -> bool:
+        """Whether an id is known to be the caller's; an admin sees everything that is known."""
+        owner = self._index.owner(call.address, id)
+        return owner is not None and (call.principal.role is Role.ADMIN or owner == call.principal.owner)
 
 
 def _learn(index: TaskIndex, address: Address, owner: str, body: bytes) -> bool:

@@ -34,8 +34,6 @@ def letter(letter: Letter, *, is_for_admin: bool) -> dict[str, Any]:
         found["reason"] = letter.reason
     if is_for_admin:
         found["owner"] = letter.owner
-    if letter.position:
-        found["position"] = letter.position
     return found
 
 

@@ -198,6 +198,7 @@ class Deliveries:
         self._room.reach("bind.after")
         if is_bound:
             self._room.publish(letter, LetterEvent.WORKING)
+            self._node.owners.learn(letter.address, letter.owner, *alias)
             if delivery.is_cancel_wanted:
                 self._room.tasks.cancel_at_agent(letter, alias)
 

@@ -156,7 +156,8 @@ class Mailroom:
                 self._answer_queued(held, known, is_new=False)
                 return
         thread = await self.tasks.thread_of(call)
-        if not (thread.is_waiting or call.options.respond_async):
+        rules = self.policy.rules_for(call.address)
+        if not (thread.is_waiting or (call.options.respond_async and rules.offline_queues)):
             if await self._until_present(held):
                 if not await self._is_overtaking(call, thread.context):
                     if key is not None:

@@ -113,7 +113,11 @@ class RelayTasks:
         if not is_relays(call.spans.task_id):
             await self._by_context(held)
             return
-        letter = await self.letter_of(call, call.spans.task_id or "")
+        task_id = call.spans.task_id or ""
+        if await self._mailbox.find(call.address.tenant, task_id) is None and self._node.owners.may_see(call, task_id):
+            self._room.hand_over(held, call)  # its agent has taken the relay's id, and the letter has gone since
+            return
+        letter = await self.letter_of(call, task_id)
         match call.operation:
             case Operation.GET:
                 self._get(held, letter)

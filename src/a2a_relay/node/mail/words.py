@@ -95,7 +95,7 @@ class Words:
             "expires_at": timestamp(letter.expires_at),
             "durability": self._durability,
         }
-        if letter.state is LetterState.QUEUED:
+        if letter.position is not None:
             facts["position"] = letter.position
         if letter.attempt:
             facts["attempt"] = letter.attempt

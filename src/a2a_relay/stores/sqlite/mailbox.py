@@ -61,7 +61,8 @@ class SqliteMailbox:
         return self._letter("find_letter", id, tenant)
 
     async def find_context(self, address: Address, context_id: str) -> Letter | None:
-        return self._letter("find_context", *address, context_id)
+        named = self._letter("find_named_context", *address, context_id)
+        return named or self._letter("find_context", *address, context_id)
 
     async def is_waiting(self, address: Address, context: str | None = None) -> bool:
         if context is None:

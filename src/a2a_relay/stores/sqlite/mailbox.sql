@@ -32,7 +32,13 @@ SELECT * FROM whole_letters WHERE id = ? AND tenant = ?;
 -- find_context
 SELECT * FROM whole_letters
 WHERE mailbox = (SELECT number FROM mailboxes WHERE tenant = ? AND agent = ?) AND context_id = ?
-ORDER BY alias_context_id = '', number DESC LIMIT 1;
+ORDER BY number DESC LIMIT 1;
+
+-- find_named_context
+SELECT * FROM whole_letters
+WHERE mailbox = (SELECT number FROM mailboxes WHERE tenant = ? AND agent = ?) AND context_id = ?
+    AND alias_context_id != ''
+ORDER BY number DESC LIMIT 1;
 
 -- is_waiting
 SELECT 1 FROM letters

@@ -59,6 +59,7 @@ CREATE INDEX letters_unswept ON letters (number) WHERE state = 'expired' AND rem
 CREATE INDEX letters_dead ON letters (tenant, state, number) WHERE state = 'dead';
 CREATE INDEX letters_of_mailbox ON letters (mailbox, number);
 CREATE INDEX letters_of_context ON letters (mailbox, context_id, number);
+CREATE INDEX letters_of_named_context ON letters (mailbox, context_id, number) WHERE alias_context_id != '';
 CREATE INDEX letters_of_tenant ON letters (tenant, number);
 CREATE INDEX letters_of_owner ON letters (tenant, owner, number);
 
