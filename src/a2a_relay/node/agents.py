@@ -13,6 +13,8 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import AgentRecord, Directory
 
+_SEEN_LIMIT = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class AgentView:
@@ -37,6 +39,8 @@ class Agents:
         self._clock = clock
         self._limits = limits
         self._card_updates: dict[Address, list[float]] = {}
+        self._last_seen: dict[Address, float] = {}
+        """Of agents that were asked for lately; the oldest go."""
 
     def require_acceptable_card(self, card: bytes | None) -> None:
         """Refuse a card that cannot be kept. Raises TOO_LARGE or INVALID_PARAMS."""
@@ -108,7 +112,9 @@ class Agents:
         self._card_updates.pop(session.address, None)
         known = self._directory.get(session.address)
         if known is not None:
-            self._directory.put(replace(known, last_seen_at=self._clock.now()))
+            now = self._clock.now()
+            self._directory.put(replace(known, last_seen_at=now))
+            self._note_seen(session.address, now)
 
     def find(self, address: Address) -> AgentView | None:
         """One agent, attached or not."""
@@ -134,6 +140,20 @@ class Agents:
             names = ", ".join(record.address.agent for record in agents[:20])
             raise Refused(Reason.AGENT_AMBIGUOUS, metadata={"agents": names})
         return agents[0].address
+
+    def last_seen_at(self, address: Address) -> float:
+        """When an agent was attached last; 0 for one that never was, or is not known."""
+        found = self._last_seen.get(address)
+        if found is None:
+            record = self._directory.get(address)
+            found = record.last_seen_at if record is not None else 0.0
+            self._note_seen(address, found)
+        return found
+
+    def _note_seen(self, address: Address, at: float) -> None:
+        self._last_seen[address] = at
+        while len(self._last_seen) > _SEEN_LIMIT:
+            del self._last_seen[next(iter(self._last_seen))]
 
     def is_known(self, address: Address) -> bool:
         """Whether the tenant has this agent."""

@@ -146,6 +146,9 @@ class Deliveries:
         if session is None:
             await self.give_back(letter, 0, "the agent went away", is_attempt=False)
             return
+        if letter.expires_at <= self._node.clock.now():  # since it was leased: never late
+            await self.give_back(letter, 0, "it has expired", is_attempt=False)
+            return
         delivery = self.take_in_hand(letter, session)
         seconds = self._node.limits.letter_time_seconds
         try:

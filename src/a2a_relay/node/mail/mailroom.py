@@ -106,11 +106,13 @@ class Mailroom:
     def _require_possible(self, call: Call) -> None:
         """Refuse what no waiting would change."""
         session = self.node.find_session(call.address)
-        view = self.node.agents.find(call.address)
-        if session is None and view is None:
+        agents = self.node.agents
+        if session is None and call.address not in self._boxes and not agents.is_known(call.address):
             raise Refused(Reason.AGENT_NOT_FOUND)
-        if call.form is Form.REST_V03 and view is not None and view.lacks_rest_v03:
-            raise Refused(Reason.BINDING_NOT_SERVED)
+        if call.form is Form.REST_V03:
+            view = agents.find(call.address)
+            if view is not None and view.lacks_rest_v03:
+                raise Refused(Reason.BINDING_NOT_SERVED)
         if (session is not None and session.is_ready) or names_relay(call.spans) or call.operation is Operation.LIST:
             return
         if call.operation not in SENDS or not self._queues(call):

@@ -87,7 +87,7 @@ class Words:
 
     def _facts(self, letter: Letter) -> dict[str, Any]:
         """What the relay says of its own task, under its extension's URI."""
-        view = self._agents.find(letter.address)
+        last_seen_at = self._agents.last_seen_at(letter.address)
         facts: dict[str, Any] = {
             "letter": letter.id,
             "state": str(letter.state),
@@ -101,8 +101,8 @@ class Words:
             facts["attempt"] = letter.attempt
         if letter.reason:
             facts["reason"] = letter.reason
-        if view is not None and view.record.last_seen_at:
-            facts["agent_last_seen_at"] = timestamp(view.record.last_seen_at)
+        if last_seen_at:
+            facts["agent_last_seen_at"] = timestamp(last_seen_at)
         return {RELAY_EXTENSION: facts}
 
 
