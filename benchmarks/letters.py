@@ -36,11 +36,12 @@ def letters(folder: Path, backlog: int = BACKLOG, boxes: int = BOXES) -> Iterato
     sync_us, bare = _bare(folder)
     yield Row("letters", "time of one fdatasync here", sync_us, "us")
     yield Row("letters", "bare loop of one-row commits", bare, "/s")
-    watch = folder / "watch"
+    watch = folder / "relay.commits"
     with stage.relay(folder / "relay", *ROOM, watch=watch) as relay:
         file = _expected(relay, folder, 8)
         for clients, bar in ((1, 2.0), (64, 1 / 3)):
             stage.closed_loop(relay, file, 1, clients)
+            time.sleep(1.2)
             before = _commits(watch)
             run = stage.closed_loop(relay, file, SECONDS, clients)
             time.sleep(1.2)
@@ -107,7 +108,7 @@ def _expected(relay: stage.Server, folder: Path, count: int) -> Path:
 
 def _commits(watch: Path) -> int:
     """How many groups the relay has committed until a second ago."""
-    return int(watch.with_suffix(".commits").read_text() or 0)
+    return int(watch.read_text() or 0)
 
 
 def _killed(folder: Path, backlog: int, boxes: int) -> Iterator[Row]:

@@ -49,7 +49,7 @@ class Session:
     violations: int = 0
     """How often its agent has sent more than its credit."""
     is_plain: bool = True
-    """Whether a call of an admin just goes to it: see `review`."""
+    """Whether a call just goes to it: see `review`."""
     is_shared: bool = False
     """Whether tasks of its tenant have owners."""
     is_ready: bool = True
@@ -64,7 +64,7 @@ class Session:
 
     def review(self) -> None:
         """Something has changed that calls must heed."""
-        self.is_plain = self.is_ready and not self.has_letters and not self.is_shared
+        self.is_plain = self.is_ready and not self.has_letters
 
     def next_frame_id(self) -> str:
         """An id for the next call on this link."""

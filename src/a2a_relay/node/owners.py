@@ -42,11 +42,13 @@ class Owners:
         """Whether a call must be looked at: it is no admin's, or its answer may be asked for by who is none."""
         tenant = call.address.tenant
         if call.principal.role is not Role.ADMIN and not self.is_shared(tenant):
-            self._shared[tenant] = True
-            for session in self._hub.of_tenant(tenant).values():
-                session.is_shared = True
-                session.review()
+            self._share(tenant)
         return self.is_shared(tenant)
+
+    def _share(self, tenant: str) -> None:
+        self._shared[tenant] = True
+        for session in self._hub.of_tenant(tenant).values():
+            session.is_shared = True
 
     def require(self, call: Call) -> None:
         """Refuse what speaks of somebody else's task or context. Raises TASK_NOT_FOUND, as for an unknown one."""
@@ -59,11 +61,18 @@ class Owners:
                 raise Refused(Reason.TASK_NOT_FOUND)
 
     def sink_for(self, call: Call, sink: Sink) -> Sink:
-        """A sink that learns from the answer, or leaves out of a list what is not the caller's."""
-        if call.operation is Operation.SEND:
-            return _Learning(self._index, call.address, call.principal.owner, sink)
-        if call.operation is Operation.LIST and call.principal.role is not Role.ADMIN:
-            return _Filtering(sink, call.address, call.principal.owner, self._index)
+        """A sink that learns from the answer, or leaves out of a list what is not the caller's.
+
+        Only for calls that are of concern.
+        """
+        address, meta, operation, *_ = call
+        principal = meta.principal
+        if address.tenant not in self._shared or not self._shared[address.tenant]:
+            self._share(address.tenant)
+        if operation is Operation.SEND:
+            return _Learning(self._index, address, principal.owner, sink)
+        if operation is Operation.LIST and principal.role is not Role.ADMIN:
+            return _Filtering(sink, address, principal.owner, self._index)
         return sink
 
     def watch(self, call: Call, stream: Stream) -> None:
@@ -99,6 +108,12 @@ def _learn(index: TaskIndex, address: Address, owner: str, body: bytes) -> bool:
     return task_id is not None or context_id is not None
 
 
+_TASK_HEAD = b'{"task":{"id":"'
+_TASK_HEAD_SIZE = len(_TASK_HEAD)
+_CONTEXT_HEAD = b'","contextId":"'
+_CONTEXT_HEAD_SIZE = len(_CONTEXT_HEAD)
+
+
 class _Learning:
     """Passes an answer on, and learns whose its task is."""
 
@@ -112,7 +127,17 @@ class _Learning:
 
     def answer(self, outcome: Outcome) -> None:
         if isinstance(outcome, Result):
-            _learn(self._index, self._address, self._owner, outcome.body)
+            body = outcome.body
+            if body.startswith(_TASK_HEAD):  # as nearly all begin: without a look at the rest of it
+                end = body.find(b'"', _TASK_HEAD_SIZE)
+                behind = end + _CONTEXT_HEAD_SIZE
+                last = body.find(b'"', behind)
+                if body[end:behind] == _CONTEXT_HEAD and body.find(b"\\", 0, last) < 0:
+                    ids = (body[_TASK_HEAD_SIZE:end].decode(), body[behind:last].decode())
+                    self._index.learn(self._address, ids, self._owner)
+                    self._sink.answer(outcome)
+                    return
+            _learn(self._index, self._address, self._owner, body)
         self._sink.answer(outcome)
 
 

@@ -168,22 +168,23 @@ class RelayNode:
 
         The sink may be called before this returns.
         """
-        address, meta, _, _, _, _, (task_id, context_id, references, *_), _, rest, options, *_ = call
-        session = self._hub.find(address)
+        spans, principal = call.spans, call.meta.principal
+        session = self._hub.find(call.address)
         if (
             session is None
             or not session.is_plain
-            or task_id
-            or context_id
-            or references
-            or rest is not None
-            or options is not NO_OPTIONS
-            or meta.principal.role is not _ADMIN
-            or meta.principal.tenant != address.tenant
+            or spans.task_id
+            or spans.context_id
+            or spans.reference_task_ids
+            or call.rest is not None
+            or call.options is not NO_OPTIONS
+            or principal.tenant != session.address.tenant
             or session.unary_in_flight >= self.limits.unary_in_flight
             or self.is_leaving
         ):
             return self._submit_with_care(call, session, sink)
+        if session.is_shared or principal.role is not _ADMIN:
+            sink = self.owners.sink_for(call, sink)
         return self.hand_over(call, session, sink)
 
     def _submit_with_care(self, call: Call, session: Session | None, sink: Sink) -> Exchange | HeldCall:

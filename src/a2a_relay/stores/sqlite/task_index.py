@@ -34,7 +34,7 @@ class SqliteTaskIndex:
         self._limit = limit
         self._kept_seconds = kept_seconds
         self._owners: dict[tuple[Address, str], str] = {}
-        self._unwritten: list[tuple[str, str, str, str, int]] = []
+        self._unwritten: list[tuple[Address, str]] = []
 
     def owner(self, address: Address, id: str) -> str | None:
         known = self._owners.get((address, id))
@@ -43,34 +43,39 @@ class SqliteTaskIndex:
         rows = self._database.read(QUERIES["get_task_owner"], (*address, id))
         if not rows:
             return None
-        self._keep(address, id, rows[0][0])
+        self._owners[address, id] = rows[0][0]
+        self._make_room()
         return str(rows[0][0])
 
     def learn(self, address: Address, ids: Sequence[str], owner: str) -> None:
-        hour = int(self._now()) // _HOUR
+        known = self._owners
         for id in ids:
-            if (address, id) in self._owners:  # the file is not asked: it keeps the first owner, and a read costs 10 us
-                continue
-            self._keep(address, id, owner)
-            if not self._unwritten:
-                self._call_later(GATHER_SECONDS, self.flush)
-            self._unwritten.append((*address, id, owner, hour))
+            key = (address, id)
+            if key not in known:  # the file is not asked: it keeps the first owner, and a read costs 10 us
+                known[key] = owner
+                if not self._unwritten:
+                    self._call_later(GATHER_SECONDS, self.flush)
+                self._unwritten.append(key)
 
     def knows(self, tenant: str) -> bool:
         return bool(self._database.read(QUERIES["has_task_owners"], (tenant,))[0][0])
 
     def flush(self) -> None:
         """Hand what was learned to the writer."""
-        rows, self._unwritten = self._unwritten, []
-        if rows:
+        keys, self._unwritten = self._unwritten, []
+        if keys:
+            hour = int(self._now()) // _HOUR
+            rows = [(*address, id, self._owners[address, id], hour) for address, id in keys]
             self._database.write_together(list(statements_of("put_task_owners", rows)))
+        self._make_room()
 
     def purge(self) -> None:
         """Forget what was learned too long ago."""
         before = int(self._now() - self._kept_seconds) // _HOUR
         self._database.write(Statement(QUERIES["forget_task_owners"], (before,)))
 
-    def _keep(self, address: Address, id: str, owner: str) -> None:
-        self._owners[address, id] = owner
-        while len(self._owners) > self._limit:
-            del self._owners[next(iter(self._owners))]
+    def _make_room(self) -> None:
+        """Let the oldest go, but for what is not with the writer yet."""
+        if not self._unwritten:
+            while len(self._owners) > self._limit:
+                del self._owners[next(iter(self._owners))]
