@@ -115,7 +115,7 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.AGENT_NOT_FOUND: _ruling(404, -32051, "NOT_FOUND", "no such agent"),
     Reason.AGENT_AMBIGUOUS: _ruling(400, -32602, "INVALID_ARGUMENT", "several agents: name one in the path"),
     Reason.CARD_NOT_PUBLISHED: _ruling(404, -32058, "NOT_FOUND", "agent has published no card"),
-    Reason.TASK_NOT_FOUND: _ruling(404, -32001, "NOT_FOUND", "task not found"),
+    Reason.TASK_NOT_FOUND: _ruling(404, -32001, "NOT_FOUND", "task not found", rpc_http_status=200),
     Reason.INVALID_TARGET: _ruling(400, -32600, "INVALID_ARGUMENT", "the request target is not acceptable"),
     Reason.INVALID_HTTP: _ruling(400, -32600, "INVALID_ARGUMENT", "the HTTP request is malformed"),
     Reason.HEADERS_TOO_LARGE: _ruling(431, -32600, "INVALID_ARGUMENT", "the request headers are too large"),
@@ -152,8 +152,12 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.IDEMPOTENCY_IN_FLIGHT: _ruling(
         409, -32069, "ABORTED", "the first request with this Idempotency-Key is not over yet", temporary=True
     ),
-    Reason.TASK_NOT_CANCELABLE: _ruling(400, -32002, "FAILED_PRECONDITION", "the task cannot be cancelled"),
-    Reason.UNSUPPORTED_OPERATION: _ruling(400, -32004, "FAILED_PRECONDITION", "the task does not allow that"),
+    Reason.TASK_NOT_CANCELABLE: _ruling(
+        400, -32002, "FAILED_PRECONDITION", "the task cannot be cancelled", rpc_http_status=200
+    ),
+    Reason.UNSUPPORTED_OPERATION: _ruling(
+        400, -32004, "FAILED_PRECONDITION", "the task does not allow that", rpc_http_status=200
+    ),
     Reason.STORE_FAILED: _ruling(503, -32070, "UNAVAILABLE", "the relay's store has failed", temporary=True),
     Reason.STREAM_TOO_SLOW: _ruling(503, -32060, "RESOURCE_EXHAUSTED", "the stream was read too slowly"),
     Reason.STREAM_GONE: _ruling(410, -32064, "OUT_OF_RANGE", "this stream is not here, or not yours"),

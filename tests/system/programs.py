@@ -214,3 +214,16 @@ async def record_of(*command: str | Path, token: str | None) -> Any:
             await process.wait()
     assert process.returncode == 0, complaints.decode()
     return json.loads(output)
+
+
+async def until_queued(relay: Relay, agent: str, letters: int = 2) -> None:
+    """Wait until so many letters are waiting for an agent."""
+    admin = mint(relay.secret, time.time(), 3600, tenant=TENANT)
+    headers = {"Authorization": f"Bearer {admin}"}
+    async with httpx.AsyncClient(headers=headers, trust_env=False) as http, asyncio.timeout(CLIENT_SECONDS):
+        while True:
+            answer = await http.get(f"{relay.url}/t/{TENANT}/mailboxes")
+            waiting = {box["agent"]: box["queued"] for box in answer.raise_for_status().json()["mailboxes"]}
+            if waiting.get(agent, 0) >= letters:
+                return
+            await asyncio.sleep(0.1)

@@ -212,8 +212,8 @@ def test_a_minted_token_lets_an_agent_attach_elsewhere_and_a_client_in(machine: 
         assert connector.wait(PATIENCE_SECONDS) == 0
     away = machine.until("acme/far to be away", lambda: states(machine, "acme").get("far") == "away")
     assert away
-    offline = machine.run("send", "acme/far", "hi")
-    assert (offline.returncode, "is submitted" in offline.stderr) == (0, True)
+    queued = machine.run("send", "acme/far", "hi")
+    assert (queued.returncode, queued.stderr.count("is submitted")) == (0, 1)
     assert machine.run("agents", "forget", "far", "--tenant", "acme").returncode == 0
     assert states(machine, "acme") == {}
 

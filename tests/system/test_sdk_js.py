@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 from installed import NotInstallable, node_modules
-from programs import Endpoint, ReachedTwice, Relay, record_of, running_behind
+from programs import Endpoint, ReachedTwice, Relay, record_of, running_agent, running_connector, until_queued
 from sameness import comparable, forgiving_crashes, plain_card
 
 HERE = Path(__file__).parent / "js"
@@ -57,21 +57,25 @@ async def test_every_dialogue_is_the_same(
         assert relayed_record == direct_record, name
 
 
-@pytest.fixture(scope="module")
-def sleeper(relay: Relay, tmp_path_factory: pytest.TempPathFactory) -> ReachedTwice:
-    """An agent that was attached and is not any more; its card is still there."""
-    with running_behind(tmp_path_factory.mktemp("js-sleeper"), relay, "js-sleeper") as agent:
-        pass
-    return agent
-
-
-async def test_an_agent_that_is_away_is_an_error_that_says_so(
-    node: Path, sleeper: ReachedTwice, sdk: str, binding: str
+async def test_an_agent_that_is_away_answers_when_it_is_back(
+    node: Path, relay: Relay, tmp_path: Path, sdk: str, binding: str
 ) -> None:
-    record = await run_script(node, "one_call.mjs", sdk, binding, sleeper.relayed.url, token=sleeper.relayed.token)
+    name = f"js-laptop-{sdk[0]}-{binding.partition('+')[0]}"
+    with running_agent(tmp_path, name, "--chunk", "0.01") as upstream:
+        with running_connector(tmp_path, relay, name, upstream):
+            pass
+        endpoint = Endpoint(relay.base(name), relay.token())
+        sending = asyncio.create_task(run_script(node, "away.mjs", sdk, binding, endpoint.url, token=endpoint.token))
+        await until_queued(relay, name)
+        with running_connector(tmp_path, relay, name, upstream):
+            record = await sending
 
-    assert "the agent is not attached" in record["sent"]["error"]["message"]
-    assert "the agent is not attached" in record["streamed"][-1]["error"]["message"]
+    assert record["sent"]["id"].startswith("rly-")
+    assert "SUBMITTED" in record["sent"]["status"]["state"].upper()
+    assert record["done"]["id"] == record["sent"]["id"]
+    assert record["done"]["contextId"] == record["sent"]["contextId"]
+    assert record["done"]["artifacts"][0]["parts"][0]["text"]
+    assert record["streamed"] == ["task", "completed"]
 
 
 @pytest.mark.parametrize("token", ["not-a-token", None], ids=["bad", "none"])

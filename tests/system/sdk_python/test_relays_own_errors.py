@@ -42,9 +42,12 @@ async def send(client: Client) -> list[Any]:
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["unary", "streaming"])
-async def test_an_agent_that_is_away_is_an_error_at_once(sleeper: ReachedTwice, way: str, streaming: bool) -> None:
+async def test_what_only_an_agent_that_is_away_could_answer_is_an_error_at_once(
+    sleeper: ReachedTwice, way: str, streaming: bool
+) -> None:
     async with connect(sleeper.relayed, way, streaming=streaming) as client:
-        assert await status_of(send(client)) == httpx.codes.SERVICE_UNAVAILABLE
+        going_on = client.send_message(say(TEXT, task_id=NOBODY))
+        assert await status_of(anext(going_on)) == httpx.codes.SERVICE_UNAVAILABLE
         assert await status_of(client.get_task(GetTaskRequest(id=NOBODY))) == httpx.codes.SERVICE_UNAVAILABLE
 
 
