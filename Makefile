@@ -1,4 +1,4 @@
-# make demo      the relay, an agent, and streams that outlive the relay, on this machine (ONCE=1: show and end)
+# make demo      a relay, an agent, streams that outlive it, letters for who is away, on this machine (ONCE=1: show and end)
 # make install   the development environment in .venv, with .venv/bin/relay
 # make test      everything that a change must pass
 # make quick     the fast tests alone

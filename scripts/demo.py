@@ -1,15 +1,16 @@
-"""`make demo`: a relay, an agent behind it, a call and two streams that go through both; all on this machine.
+"""`make demo`: a relay, an agent behind it, calls and streams that go through both; all on this machine.
 
 Starts three programs (the relay, the echo agent of examples/, the connector between them), shows what they do, kills
-the relay in the middle of a stream and starts it again, prints commands to try, and stays up until Ctrl-C. With --once
-it ends after what is shown. Whatever the way out, the programs are stopped. While the demo runs, its data directory
-holds their logs and process ids; it goes when the demo ends.
+the relay in the middle of a stream and starts it again, sends to the agent while it is away, prints commands to try,
+and stays up until Ctrl-C. With --once it ends after what is shown. Whatever the way out, the programs are stopped.
+While the demo runs, its data directory holds their logs and process ids; it goes when the demo ends.
 """
 
 import argparse
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ LONG_STREAM = "one two three four five six seven eight nine ten eleven twelve th
 WORD_SECONDS = 0.5  # slow enough to be seen
 WORDS_BEFORE_KILL = 4
 DOWN_SECONDS = 1.0  # how long nothing listens, for the person to see it
+LETTER = "Have you been away?"
 
 
 def is_free(port: int) -> bool:
@@ -86,24 +88,42 @@ def start_agent(demo: Demo) -> str:
     return url()
 
 
-def attach(demo: Demo, agent_url: str) -> str:
-    """Start the connector, wait until the relay lists the agent as attached, and return the tenant's name."""
-    demo.start("connector", demo.relay("connect", "--upstream", agent_url, "--relay", demo.url, "--agent", AGENT))
+@dataclass
+class Attached:
+    """The connector beside the agent, and what clients need to reach that."""
+
+    connector: Program
+    tenant: str
+    token: str
+
+
+def start_connector(demo: Demo, agent_url: str) -> Program:
+    """Start the connector."""
+    return demo.start(
+        "connector", demo.relay("connect", "--upstream", agent_url, "--relay", demo.url, "--agent", AGENT)
+    )
+
+
+def attach(demo: Demo, agent_url: str) -> Attached:
+    """Start the connector, and wait until the relay lists the agent as attached."""
+    connector = start_connector(demo, agent_url)
     token = demo.output_of(demo.relay("token")).strip()
     tenant = str(jwt.decode(token, options={"verify_signature": False})["tenant"])
+    attached = Attached(connector, tenant, token)
+    demo.wait_until("the agent to attach", lambda: state_of_agent(demo, attached) == "attached")
+    return attached
 
-    def is_attached() -> bool:
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            answer = httpx.get(f"{demo.url}/t/{tenant}/agents", headers=headers, trust_env=False, timeout=5.0)
-            states = {agent["id"]: agent["state"] for agent in answer.raise_for_status().json()}
-        except httpx.HTTPError as error:
-            demo.check()
-            raise DemoError(f"The relay did not list its agents: {error}") from error
-        return states.get(AGENT) == "attached"
 
-    demo.wait_until("the agent to attach", is_attached)
-    return tenant
+def state_of_agent(demo: Demo, attached: Attached) -> str | None:
+    """What the relay's directory says of the agent. Raises DemoError."""
+    headers = {"Authorization": f"Bearer {attached.token}"}
+    try:
+        answer = httpx.get(f"{demo.url}/t/{attached.tenant}/agents", headers=headers, trust_env=False, timeout=5.0)
+        states = {agent["id"]: str(agent["state"]) for agent in answer.raise_for_status().json()}
+    except httpx.HTTPError as error:
+        demo.check()
+        raise DemoError(f"The relay did not list its agents: {error}") from error
+    return states.get(AGENT)
 
 
 def show_survival(demo: Demo, relay: Program, port: int) -> None:
@@ -137,6 +157,33 @@ def show_survival(demo: Demo, relay: Program, port: int) -> None:
     say(f"Killed after {before} words, the stream went on {gap:.1f} s later. All {len(words)} words came, each once.")
 
 
+def show_letter(demo: Demo, attached: Attached, agent_url: str) -> None:
+    """Take the agent away, send to it with the SDK's client, bring it back, and see the answer come."""
+    say = demo.screen.say
+    say(
+        "A message to an agent that is away. The connector is ended, as when a laptop is closed. A client made with the"
+    )
+    say("official SDK, which knows nothing of relays, sends a message and asks for its task until that is done:")
+    demo.end(attached.connector)
+    demo.wait_until("the agent to be away", lambda: state_of_agent(demo, attached) == "away")
+    say("  [the agent is away]")
+    url = f"{demo.url}/t/{attached.tenant}/a2a/{AGENT}/"
+    client = demo.begin([sys.executable, "examples/patient_client.py", url, LETTER], RELAY_TOKEN=attached.token)
+
+    def is_queued() -> bool:
+        return "SUBMITTED" in client.answer or client.is_over()
+
+    demo.wait_until("the task", is_queued)
+    time.sleep(DOWN_SECONDS)
+    say("  [the agent comes back]")
+    attached.connector = start_connector(demo, agent_url)
+    demo.finish(client)
+    if not client.answer.endswith(f"{LETTER}\n"):
+        raise DemoError("This is not what the agent has said.")
+    say()
+    say("SUBMITTED became COMPLETED: the relay had kept the message on disk, and the task's id stayed what it was.")
+
+
 def print_commands(demo: Demo, tenant: str) -> None:
     """Print what to try next; each line works as it is, pasted into a terminal in the project's directory."""
     say = demo.screen.say
@@ -161,7 +208,7 @@ def run(demo: Demo, port: int, *, once: bool) -> None:
     say("Starting the relay, an agent and the connector between them ...")
     relay = start_relay(demo, port)
     agent_url = start_agent(demo)
-    tenant = attach(demo, agent_url)
+    attached = attach(demo, agent_url)
     say()
     say(f"  relay      {demo.url}")
     say(f"  agent      {AGENT}, at {agent_url}: an ordinary A2A server that listens on this machine only")
@@ -175,7 +222,9 @@ def run(demo: Demo, port: int, *, once: bool) -> None:
     say()
     show_survival(demo, relay, port)
     say()
-    print_commands(demo, tenant)
+    show_letter(demo, attached, agent_url)
+    say()
+    print_commands(demo, attached.tenant)
     if once:
         return
     say("Ctrl-C stops everything.")

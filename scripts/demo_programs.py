@@ -193,6 +193,12 @@ class Demo:
         self._programs.append(program)
         return program
 
+    def end(self, program: Program) -> None:
+        """End a program as its person would: it says goodbye."""
+        self._programs.remove(program)
+        program.process.terminate()
+        program.process.wait(STOP_SECONDS)
+
     def kill(self, program: Program) -> None:
         """End a program with SIGKILL, as a power cut would: it can do nothing more, nor does it know."""
         self._programs.remove(program)
@@ -244,10 +250,11 @@ class Demo:
             raise DemoError(f"`{shown(command)}` failed:\n\n{(output + complaints).decode(errors='replace')}")
         return output.decode()
 
-    def begin(self, command: list[str]) -> Shown:
+    def begin(self, command: list[str], **environment: str) -> Shown:
         """Run a command in front of the person: each word of its output as it comes."""
         self.screen.say(f"  $ {shown(command)}")
-        running = Shown(command, self._launch(command, subprocess.PIPE, subprocess.PIPE), self.screen)
+        process = self._launch(command, subprocess.PIPE, subprocess.PIPE, **environment)
+        running = Shown(command, process, self.screen)
         self._shown.append(running)
         running.begin()
         return running
@@ -256,13 +263,15 @@ class Demo:
         """Wait for the end of a shown command. Raises DemoError when it fails."""
         self.wait_until(f"the end of `{shown(running.command)}`", running.is_over, SHOW_SECONDS)
 
-    def _launch(self, command: list[str], output: int | IO[bytes], complaints: int) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, command: list[str], output: int | IO[bytes], complaints: int, **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start a process that `stop` will end; its own session keeps a Ctrl-C at the terminal for the demo alone."""
         with self._endings.held():
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self._env,
+                env=self._env | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=complaints,

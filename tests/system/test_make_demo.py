@@ -20,6 +20,7 @@ CALL_TEXT = "Hello, agent"
 STREAM_TEXT = "One word after the other"
 SURVIVING_TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 SURVIVAL = "A stream that outlives the relay."
+LETTER = "A message to an agent that is away."
 LIMIT_SECONDS = 110
 
 
@@ -85,9 +86,15 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 def second_act(output: str) -> list[str]:
     """What follows the command of the stream in which the relay is killed."""
-    act = output.partition(SURVIVAL)[2].partition("Try it")[0].splitlines()
+    act = output.partition(SURVIVAL)[2].partition(LETTER)[0].splitlines()
     command = next(number for number, line in enumerate(act) if line.startswith("  $ "))
     return [line for line in act[command + 1 :] if line]
+
+
+def third_act(output: str) -> list[str]:
+    """What follows the end of the second act: a message to an agent that is away."""
+    act = output.partition(LETTER)[2].partition("Try it")[0]
+    return [line for line in act.splitlines()[1:] if line]
 
 
 def killed_and_started(act: list[str]) -> tuple[int, int]:
@@ -131,6 +138,15 @@ def test_make_demo_once_shows_what_the_readme_shows_and_ends_well(free_port: int
     ]
     assert missing_line(notes_of_the_readme, output) is None, output
 
+    states = re.findall(r"^  (SUBMITTED|WORKING|COMPLETED)  (rly-\S+)$", "\n".join(third_act(output)), re.MULTILINE)
+    assert [state for state, _ in states if state != "WORKING"] == ["SUBMITTED", "COMPLETED"], output
+    assert len({task for _, task in states}) == 1
+    shown_third = [
+        line for line in third_act(shown_in_the_readme()) if "WORKING" not in line
+    ]  # it may be over too soon
+    shown_third = [re.sub(r"rly-[0-9a-f]+", "rly-…", line).replace(".venv/bin/python", "…") for line in shown_third]
+    assert missing_line(shown_third, output) is None, output
+
     assert not is_listening(free_port), "the relay outlived the demo"
     assert not (ROOT / ".demo" / str(free_port)).exists(), "the demo left its data behind"
 
@@ -149,7 +165,7 @@ def test_make_demo_takes_the_next_port_and_prints_commands_that_work_until_it_is
         assert int((directory / "relay.pid").read_text()) == started
         assert not is_running(killed), "the relay was not killed"
         assert is_running(started)
-        assert (directory / "connector.log").read_text().count("is attached") == 2, "it was attached before and after"
+        assert (directory / "connector.log").read_text().count("is attached") == 3, "before and after each act"
 
         _, _, to_paste = output.partition("Try it from another terminal, in this directory:")
         commands = to_paste.partition("Ctrl-C")[0]
@@ -172,9 +188,11 @@ def test_make_demo_takes_the_next_port_and_prints_commands_that_work_until_it_is
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    "moment", ["echo 'one two", "[kill -9", "went on"], ids=["in the stream", "without a relay", "after"]
+    "moment",
+    ["echo 'one two", "[kill -9", "SUBMITTED"],
+    ids=["in the stream", "without a relay", "without an agent"],
 )
-def test_a_demo_that_is_ended_in_its_second_act_leaves_nothing_behind(free_port: int, moment: str) -> None:
+def test_a_demo_that_is_ended_in_the_middle_leaves_nothing_behind(free_port: int, moment: str) -> None:
     with make_demo(f"DEMO_PORT={free_port}") as demo:
         read_until(demo, moment)
         pids = [int(path.read_text()) for path in (ROOT / ".demo" / str(free_port)).glob("*.pid")]
