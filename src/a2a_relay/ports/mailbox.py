@@ -75,7 +75,10 @@ class Mailbox(Protocol):
         """One letter with its history."""
 
     async def find_context(self, address: Address, context_id: str) -> Letter | None:
-        """The newest letter of an agent whose Task carries this context; rather one whose alias is known."""
+        """The newest letter of an agent whose Task carries this context and for which the agent has an id of its own.
+
+        If there is none, the newest that is waiting.
+        """
 
     async def is_waiting(self, address: Address, context: str | None = None) -> bool:
         """Whether a letter of this context, or any of this agent's, is still to be answered.

@@ -179,8 +179,9 @@ class Mailroom:
             return True
         seconds = call.options.wait_seconds
         if seconds is None:
-            returns = facts.returns_at_once(call.params)
-            seconds = 0.0 if returns else self.policy.rules_for(call.address).sync_wait_seconds
+            seconds = self.policy.rules_for(call.address).sync_wait_seconds
+            if seconds and facts.returns_at_once(call.params):
+                seconds = 0.0
         return bool(seconds) and await self._expected.wait(call.address, seconds) and not held.is_gone
 
     async def _is_overtaking(self, call: Call, context: str) -> bool:

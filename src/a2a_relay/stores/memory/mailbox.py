@@ -111,8 +111,9 @@ class MemoryMailbox:
 
     async def find_context(self, address: Address, context_id: str) -> Letter | None:
         box = self._boxes.get(address)
-        found = [kept.letter for kept in box.all.values() if kept.letter.context_id == context_id] if box else []
-        return max(found, key=lambda letter: (bool(letter.alias.context_id), letter.number), default=None)
+        found = [kept for kept in box.all.values() if kept.letter.context_id == context_id] if box else []
+        letters = [kept.letter for kept in found if kept.letter.alias.context_id or kept.is_in_line]
+        return max(letters, key=lambda letter: (bool(letter.alias.context_id), letter.number), default=None)
 
     async def is_waiting(self, address: Address, context: str | None = None) -> bool:
         box = self._boxes.get(address)

@@ -32,6 +32,7 @@ SELECT * FROM whole_letters WHERE id = ? AND tenant = ?;
 -- find_context
 SELECT * FROM whole_letters
 WHERE mailbox = (SELECT number FROM mailboxes WHERE tenant = ? AND agent = ?) AND context_id = ?
+    AND is_in_line = 1
 ORDER BY number DESC LIMIT 1;
 
 -- find_named_context

@@ -26,6 +26,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=1")  # macOS: fsync alone does not reach the disk there
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MiB: a checkpoint has syncs of its own
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten: bodies are other people's
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
