@@ -17,6 +17,7 @@ from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import Result, Sink
 from a2a_relay.core.letter import ID_PREFIX, Draft, Entry, Letter, LetterEvent, Receipt
 from a2a_relay.core.mail_rules import MailPolicy
+from a2a_relay.core.principal import Role
 from a2a_relay.core.router import away
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
@@ -85,6 +86,7 @@ class Mailroom:
             session is None
             or not session.is_ready
             or (session.has_letters and call.operation in SENDS)
+            or (call.operation is Operation.LIST and call.principal.role is not Role.ADMIN)
             or (call.options is not NO_OPTIONS and (bool(call.options.idempotency_key) or call.options.respond_async))
             or names_relay(call.spans)
         )
@@ -136,7 +138,7 @@ class Mailroom:
                 await self._send(held)
             elif names_relay(held.call.spans):
                 await self.tasks.serve(held)
-            elif held.call.operation is Operation.LIST and self.present(held.call.address) is None:
+            elif held.call.operation is Operation.LIST:
                 await self.tasks.list(held)
             else:
                 self.hand_over(held, held.call)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 NO_ALIASES = Aliases({}, {})
 
+_NAMED_IN_LISTS = 200
+"""Of how many of its newest letters a caller finds its own ids in the agent's list; of older ones, the agent's."""
+
 
 class Thread(NamedTuple):
     """What a message goes on with: the relay's task, if it is still a letter, and the context that orders it."""
@@ -131,11 +134,10 @@ class RelayTasks:
                 self._forward(held, aliases_of(letter))
 
     async def _by_context(self, held: Held) -> None:
-        names = Aliases(*await self._names(held.call))
-        if held.call.operation is Operation.LIST and self._room.present(held.call.address) is None:
+        if held.call.operation is Operation.LIST:
             await self.list(held)
         else:
-            self._forward(held, names)
+            self._forward(held, Aliases(*await self._names(held.call)))
 
     def _forward(self, held: Held, names: Aliases) -> None:
         """Make the call at the agent, under its own names. Raises `Refused`."""
@@ -194,6 +196,20 @@ class RelayTasks:
             raise Refused(Reason.UNSUPPORTED_OPERATION, "the task has ended")
 
     async def list(self, held: Held) -> None:
+        """The agent's list; while it is away, the relay's own tasks of it."""
+        if self._room.present(held.call.address) is None:
+            await self._list_own(held)
+            return
+        tasks, contexts = await self._names(held.call)
+        if held.call.principal.role is not Role.ADMIN:  # an admin's list is the agent's, as it is
+            mine = Filter(agent=held.call.address.agent, owner=held.call.principal.owner)
+            page = await self._mailbox.list(held.call.address.tenant, mine, None, _NAMED_IN_LISTS)
+            for letter in page.letters:
+                tasks.setdefault(letter.task_id, letter.alias.task_id)
+                contexts.setdefault(letter.context_id, letter.alias.context_id)
+        self._forward(held, Aliases(tasks, contexts))
+
+    async def _list_own(self, held: Held) -> None:
         """The relay's own tasks of an agent that is away: the caller's, and for an admin the tenant's.
 
         Raises AGENT_OFFLINE when there are none.

@@ -77,6 +77,20 @@ class TestSending:
         assert said(sink)["id"] == id
         assert said(sink)["history"][0]["taskId"] == id
 
+    async def test_the_agents_list_names_it_as_its_sender_knows_it_and_nobody_else_does(self, relay):
+        await relay.known()
+        ann, bob = [make_principal(role=Role.SENDER, identity=name) for name in ("ann", "bob")]
+        id = await queued(relay, principal=ann)
+        link = await relay.attach()
+        own = {"id": "a1", "contextId": "c1", "status": {"state": "TASK_STATE_COMPLETED"}}
+        await answer(relay, link, {"task": own})
+        for caller, listed in ((ann, [id]), (bob, [])):
+            sink = RecordingSink()
+            relay.node.submit(make_call("ListTasks", b"{}", principal=caller), sink)
+            await relay.settled()
+            await answer(relay, link, {"tasks": [own], "nextPageToken": "", "pageSize": 50, "totalSize": 1})
+            assert [found["id"] for found in said(sink)["tasks"]] == listed
+
     async def test_a_message_instead_of_a_task_is_a_completed_task_that_carries_it(self, relay):
         await relay.known()
         id = await queued(relay)
