@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 from installed import NotInstallable, python_with
-from programs import ReachedTwice, record_of
+from programs import ReachedTwice, Relay, record_of, running_agent, running_connector, until_queued
 from sameness import comparable, forgiving_crashes, plain_card
 
 HERE = Path(__file__).parent
@@ -49,3 +49,24 @@ async def test_every_dialogue_is_the_same(
             records = [plain_card(direct_card, is_relayed=False), plain_card(relayed_card, is_relayed=True)]
         direct_record, relayed_record = forgiving_crashes(*records)
         assert relayed_record == direct_record, name
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_an_agent_that_is_away_answers_when_it_is_back(
+    client_python: Path, relay: Relay, tmp_path: Path, binding: str
+) -> None:
+    name = f"laptop-0-3-{binding.partition('+')[0]}"
+    with running_agent(tmp_path, name, "--chunk", "0.01") as upstream:
+        with running_connector(tmp_path, relay, name, upstream):
+            pass
+        words = (binding, relay.base(name))
+        sending = asyncio.create_task(record_of(client_python, HERE / "away_0_3.py", *words, token=relay.token()))
+        await until_queued(relay, name, letters=1)
+        with running_connector(tmp_path, relay, name, upstream):
+            record = await sending
+
+    assert record["sent"]["status"]["state"] == "submitted"
+    assert record["sent"]["id"].startswith("rly-")
+    assert (record["done"]["id"], record["done"]["contextId"]) == (record["sent"]["id"], record["sent"]["contextId"])
+    assert record["done"]["artifacts"][0]["parts"]
