@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,15 +125,17 @@ def nginx(folder: Path, location: str, upstream: int = 9) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def relay(folder: Path, *flags: str, watch: Path | None = None) -> Iterator[Server]:
+def relay(
+    folder: Path, *flags: str, watch: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A relay as it is served by default, with the access log off."""
     port, scheme = free_port(), "https" if "--tls-cert" in flags else "http"
     command = [str(Path(sys.executable).with_name("relay"))]
     if watch is not None:
         command = [sys.executable, str(HERE / "watched_relay.py"), str(watch)]
     command += ["serve", "--port", str(port), "--data-dir", str(folder), "--access-log", "off", *flags]
-    environ = {**os.environ, "RELAY_JWT_SECRET": SECRET}
-    with running(*command, env=environ, stderr=subprocess.DEVNULL) as served:
+    full = {**os.environ, "RELAY_JWT_SECRET": SECRET, **(environ or {})}
+    with running(*command, env=full, stderr=subprocess.DEVNULL) as served:
         server = Server(served.pid, port, scheme)
         wait_for(f"{server.url}/readyz")
         yield server

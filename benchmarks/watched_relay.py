@@ -24,7 +24,7 @@ DATABASES: list[Database] = []
 async def watch(report: Path) -> None:
     while report.suffix == ".commits":
         await asyncio.sleep(1)
-        report.write_text(str(sum(database.commits for database in DATABASES)))
+        _write(report, sum(database.commits for database in DATABASES))
     while True:
         worst, ends = 0.0, time.monotonic() + 1
         while (before := time.monotonic()) < ends:
@@ -32,6 +32,10 @@ async def watch(report: Path) -> None:
             worst = max(worst, time.monotonic() - before - TICK_SECONDS)
         with report.open("a") as file:
             file.write(f"{worst * 1000:.2f}\n")
+
+
+def _write(report: Path, commits: int) -> None:
+    report.write_text(str(commits))
 
 
 def start_with_watch(report: Path) -> None:
