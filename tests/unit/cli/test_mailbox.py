@@ -18,12 +18,9 @@ from a2a_relay.cli import main
 from a2a_relay.client.tokens import mint
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import DeadReason, Draft, Room
-from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.fronts.http.protocol import HttpLimits
 from a2a_relay.fronts.http.server import Lane, bind, server_config
 from a2a_relay.node.clock import LoopClock
-from a2a_relay.node.letter_desk import LetterDesk, LetterParts
-from a2a_relay.node.receipts import Receipts
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.settings import Settings
 from a2a_relay.stores.memory.mailbox import MemoryMailbox
@@ -95,15 +92,13 @@ def machine(
     listener = bind("127.0.0.1", 0)
     listener.listen()  # who comes before the server has started waits
     clock = LoopClock()
-    node = make_node(clock=clock)
     mailbox = MemoryMailbox(clock.now)
-    woken: list[Address] = []
-    desk = LetterDesk(LetterParts(mailbox, Receipts(1, 1), node.agents, MailPolicy(), node.observer, woken.append))
+    node = make_node(clock=clock, mailbox=mailbox)
 
     async def nothing() -> None:
         return None
 
-    app = build_app(Settings(), node, on_shutdown=nothing, letter_desk=desk)
+    app = build_app(Settings(), node, on_shutdown=nothing)
     lane = Lane(app.desk, app.exposure) if request.param == "fast" else None
     config = server_config(app, HttpLimits(32_768, 100, 8192, 10), lane, compresses_links=False)
     server = uvicorn.Server(config)
