@@ -375,7 +375,7 @@ async def test_a_task_at_work_is_cancelled_at_its_agent(native: Attach, client: 
     await native(worker, id=gone)
     await until_state(client, gone, task["id"], "TASK_STATE_WORKING")
     canceled = result_of(await client.rpc(gone, "CancelTask", {"id": task["id"]}))
-    assert (canceled["id"], canceled["status"]["state"]) == (task["id"], "TASK_STATE_CANCELED")
+    assert canceled["id"] == task["id"]  # its state may still be what it was: the agent has only just been asked
     await until_state(client, gone, task["id"], "TASK_STATE_CANCELED")
 
 

@@ -176,8 +176,10 @@ class RelayTasks:
                 return
             letter = await self.letter_of(held.call, letter.task_id)
         delivery = self._room.deliveries.in_hand(letter.address, letter.id)
-        if letter.alias.task_id:
-            self._forward(held, aliases_of(letter))
+        # What the delivery knows may not be in the store yet.
+        alias = letter.alias if letter.alias.task_id or delivery is None else delivery.alias
+        if alias.task_id:
+            self._forward(held, aliases_of(letter, alias))
         elif delivery is not None and delivery.stream is not None and not delivery.is_over:
             delivery.is_cancel_wanted = True
             held.answer(Result(self._room.words.task_of(letter)))
