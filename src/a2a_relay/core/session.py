@@ -33,6 +33,8 @@ class Session:
     """Whether its agent side can go on with its exchanges over another link."""
     remembers_letters: bool = False
     """Whether its agent side knows a letter again that is delivered a second time, over whichever link."""
+    adopts_ids: bool = False
+    """Whether its agent takes the ids that the relay suggests (decision 3)."""
     resumed: str = ""
     """The session whose exchanges it has taken over: its agent may not have heard of that, and claim them once more."""
     is_idempotent: bool = False

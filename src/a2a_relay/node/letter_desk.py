@@ -124,10 +124,11 @@ class LetterDesk:
         """Remove letters that are not in delivery; how many. Raises INVALID_PARAMS as `redrive` does."""
         act = self._act(principal, tenant, reason)
         _require_choice(filter, is_all=is_all)
+        views = await self._mailbox.mailboxes(tenant)
         count = await self._mailbox.purge(tenant, filter, act)
         self._tell(tenant, "purge", describe(filter), count, act)
         if count:  # what others were waiting for may be gone
-            for view in await self._mailbox.mailboxes(tenant):
+            for view in views:
                 self._wake(view.address)
         return count
 

@@ -275,6 +275,11 @@ class RelayNode:
         """The live session of an agent, ready or not."""
         return self._hub.find(address)
 
+    @property
+    def sessions(self) -> list[Session]:
+        """The live sessions."""
+        return list(self._hub)
+
     def require_session(self, call: Call) -> Session:
         """The session that takes a call now. Raises `Refused`."""
         return self._require_session(call, self._hub.find(call.address))
@@ -428,6 +433,7 @@ class RelayNode:
             is_shared=self.owners.is_shared(address.tenant),
             late_seconds=self.limits.late_answer_seconds if self.mail is not None and dialect is NATIVE else 0,
             remembers_letters=dialect is NATIVE and LETTERS in auth.features,
+            adopts_ids=dialect is NATIVE and auth.adopts_ids,
         )
 
     def _welcome(

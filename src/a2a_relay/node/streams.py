@@ -213,6 +213,7 @@ class Streams:
         elif reader is not None:
             stream.reader = None
             self._note_end(stream, outcome)
+            stream.is_over, stream.failure = True, outcome
             self._report(stream, outcome)
             self.forget(stream)
             reader.answer(outcome)

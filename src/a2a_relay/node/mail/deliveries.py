@@ -12,10 +12,10 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call, Form
 from a2a_relay.core.envelope import open_envelope
 from a2a_relay.core.exchange import AgentError, Exchange
-from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Letter, LetterEvent, back_off
+from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Letter, LetterEvent, LetterState, back_off
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Refused, StoreError
-from a2a_relay.node.mail.delivery import Delivery, Fate, Verdict
+from a2a_relay.node.mail.delivery import TROUBLE_SECONDS, Delivery, Fate, Verdict
 from a2a_relay.node.mail.recovery import Recovery
 from a2a_relay.node.mail.relay_tasks import to_agent
 from a2a_relay.node.mail.words import LetterMeta, aliases_of
@@ -23,9 +23,6 @@ from a2a_relay.node.wheel import Slot, call_off
 
 if TYPE_CHECKING:
     from a2a_relay.node.mail.mailroom import Mailroom
-
-_TROUBLE_SECONDS = 2.0
-"""When to try again after the store has failed."""
 
 
 class Deliveries:
@@ -41,6 +38,8 @@ class Deliveries:
         self._timers: dict[Address, Slot] = {}
         self._recovery = Recovery(room, self)
         self._leases = 0
+        self._torn: dict[Address, dict[str, set[str]]] = {}
+        """Leases of which not everything was handed over, because the store has failed: each with what was."""
 
     def in_hand(self, address: Address, id: str) -> Delivery | None:
         """The delivery of a letter that an agent has now."""
@@ -85,7 +84,7 @@ class Deliveries:
                     return
         except StoreError as error:
             self._room.tell_trouble(error)
-            self._wake_later(address, _TROUBLE_SECONDS)
+            self._wake_later(address, TROUBLE_SECONDS)
         finally:
             del self._draining[address]
 
@@ -96,20 +95,40 @@ class Deliveries:
             return
         if not session.is_recovered:
             session.is_recovered = True
-            await self._recovery.recover(session)
+            try:
+                await self._recovery.recover(session)
+            except StoreError:
+                session.is_recovered = False
+                raise
+            self._torn.pop(address, None)
         free = self._room.policy.rules_for(address).contexts - len(self._in_hand.get(address, ()))
         if free <= 0:
             return
         self._room.reach("drain")
-        letters = await self._mailbox.lease(address, self.new_lease(session), free)
+        lease = self.new_lease(session)
+        handed_over = self._torn.setdefault(address, {})[lease] = set[str]()
+        letters = await self._mailbox.lease(address, lease, free)
         self._room.reach("lease.after")
         for letter in letters:
             self._room.publish(letter, LetterEvent.LEASED)
             await self._hand_over(letter)
+            handed_over.add(letter.id)
+        self._forget_lease(address, lease)
         if len(letters) == free:
             self._draining[address] = True
         else:
             await self._rest(address)
+
+    def _forget_lease(self, address: Address, lease: str) -> None:
+        torn = self._torn.get(address, {})
+        torn.pop(lease, None)
+        if not torn:
+            self._torn.pop(address, None)
+
+    def was_never_handed_over(self, letter: Letter) -> bool:
+        """Whether a leased letter is known to have stayed here, because the store failed before its turn came."""
+        handed_over = self._torn.get(letter.address, {}).get(letter.lease)
+        return handed_over is not None and letter.id not in handed_over
 
     async def _rest(self, address: Address) -> None:
         """Nothing may go now: come back when something may, or know that nothing is left."""
@@ -117,8 +136,12 @@ class Deliveries:
         due = await self._mailbox.next_due(address)
         if due is not None:
             self._wake_later(address, due)
-        elif not await self._mailbox.is_waiting(address, None) and version == self._room.accepted:
+        elif await self._is_empty(address) and version == self._room.accepted:
             self._room.is_empty(address)
+
+    async def _is_empty(self, address: Address) -> bool:
+        """Whether nothing waits, and nothing is leased: a letter whose answer is late waits for nothing."""
+        return not await self._mailbox.is_waiting(address, None) and not await self._mailbox.leased(address)
 
     def _wake_later(self, address: Address, seconds: float) -> None:
         slot = self._timers.pop(address, None)
@@ -136,20 +159,23 @@ class Deliveries:
 
     async def _hand_over(self, letter: Letter) -> None:
         """Make the call of a letter, as what its agent speaks: a stream, or one answer (decision 10)."""
+        if not letter.params:  # its answer was late, and an operator has redriven it: nobody can make that call again
+            await self.bury(letter, DeadReason.DELIVERED_UNKNOWN)
+            return
         try:
             call = await self._call_of(letter)
             access.require_call(call.principal, letter.address)
-        except Refused as refused:
-            await self.bury(letter, DeadReason.TASK_UNKNOWN, refused.message)
+        except Refused:
+            await self.bury(letter, DeadReason.TASK_UNKNOWN)
             return
         session = self._session(letter.address)
         if session is None:
             await self.give_back(letter, 0, "the agent went away", is_attempt=False)
             return
-        if letter.expires_at <= self._node.clock.now():  # since it was leased: never late
+        if letter.expires_at <= self._node.clock.now():
             await self.give_back(letter, 0, "it has expired", is_attempt=False)
             return
-        delivery = self.take_in_hand(letter, session)
+        delivery = self.take_in_hand(letter._replace(alias=Alias()), session)  # what it makes of it now counts
         seconds = self._node.limits.letter_time_seconds
         try:
             if session.is_streaming:
@@ -186,7 +212,7 @@ class Deliveries:
         """Hand what an agent has said to whoever follows."""
         letter = delivery.letter
         renamed = aliases.rewrite_result(body, Operation.STREAM, aliases_of(letter, delivery.alias))
-        self._room.followers.feed(letter.task_id, renamed)
+        self._room.followers.feed(letter.id, renamed)
 
     def _bound(self, delivery: Delivery) -> None:
         self._room.jobs.start(self._bind(delivery))
@@ -197,15 +223,21 @@ class Deliveries:
             is_bound = await self._mailbox.bind(letter.address, letter.id, letter.lease, alias)
         except StoreError as error:
             self._room.tell_trouble(error)
-            return
-        self._room.reach("bind.after")
-        if is_bound:
-            self._room.publish(letter, LetterEvent.WORKING)
-            self._node.owners.learn(letter.address, letter.owner, *alias)
-            if delivery.is_cancel_wanted:
-                self._room.tasks.cancel_at_agent(letter, alias)
+        else:
+            self._room.reach("bind.after")
+            delivery.is_bound = is_bound
+            if is_bound:
+                self._room.publish(letter, LetterEvent.WORKING)
+                self._node.owners.learn(letter.address, letter.owner, *alias)
+        if delivery.is_cancel_wanted:
+            self._room.tasks.cancel_at_agent(letter, alias)
 
     def over(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Carry out what is to become of a letter; where its answer may not be all of it, ask the agent first."""
+        if not self._recovery.doubts(delivery, verdict):
+            self.settle(delivery, verdict)
+
+    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out what is to become of a letter."""
         self._room.jobs.start(self._settle(delivery, verdict))
 
@@ -217,13 +249,14 @@ class Deliveries:
             self._room.tell_trouble(error)
             if not self._node.is_leaving:  # what has come is not lost while this process lives
                 self._node.wheel.put(
-                    delivery, self._node.clock.monotonic() + _TROUBLE_SECONDS, lambda _: self.over(delivery, verdict)
+                    delivery, self._node.clock.monotonic() + TROUBLE_SECONDS, lambda _: self.settle(delivery, verdict)
                 )
             return
         if delivery.stream is not None:
             self._node.streams.forget(delivery.stream)
         hand = self._in_hand.get(letter.address, {})
-        hand.pop(letter.id, None)
+        if hand.get(letter.id) is delivery:  # else it was leased again since
+            del hand[letter.id]
         if not hand:
             self._in_hand.pop(letter.address, None)
         self.wake(letter.address)
@@ -232,7 +265,9 @@ class Deliveries:
         letter = delivery.letter
         match verdict.fate:
             case Fate.ACK if verdict.answer is not None:
-                await self._ack(letter, verdict.answer, delivery.alias)
+                await self.ack(letter, verdict.answer, delivery.alias)
+                is_error = verdict.answer.kind is AnswerKind.ERROR
+                self._room.followers.end(letter.id, AgentError(verdict.answer.body) if is_error else None)
             case Fate.BURY if verdict.dead is not None:
                 await self.bury(letter, verdict.dead)
             case Fate.NOT_TAKEN:
@@ -244,38 +279,46 @@ class Deliveries:
                 else:
                     delay = back_off(letter.attempt, self._node.random())
                     await self.give_back(letter, delay, verdict.reason, is_attempt=True)
-            case _:
-                pass  # it stays leased: the agent's next session finds it
+            case _:  # it stays leased: the agent's next session finds it, which may be there already
+                if delivery.alias.task_id and not delivery.is_bound and not self._node.is_leaving:
+                    await self._mailbox.bind(letter.address, letter.id, letter.lease, delivery.alias)
+                current = self._node.find_session(letter.address)
+                if current is not None:
+                    current.is_recovered = False
 
-    async def _ack(self, letter: Letter, answer: Answer, alias: Alias) -> None:
+    async def ack(self, letter: Letter, answer: Answer, alias: Alias) -> None:
         self._room.reach("answer.before")
         kept = self._node.limits.result_ttl_seconds
         is_acked = await self._mailbox.ack(letter.address, letter.id, letter.lease, answer, alias, kept)
         self._room.reach("answer.after")
-        if is_acked:
+        if is_acked or await self._is_now(letter, LetterState.DONE):
             self._room.publish(letter, LetterEvent.ACKED)
             self._room.publish(letter, LetterEvent.DONE)
             self._node.owners.learn(letter.address, letter.owner, *alias)
-        failure = AgentError(answer.body) if answer.kind is AnswerKind.ERROR else None
-        self._room.followers.end(letter.task_id, failure)
 
-    async def bury(self, letter: Letter, reason: DeadReason, why: str = "") -> None:
+    async def _is_now(self, letter: Letter, state: LetterState) -> bool:
+        """Whether a step that says it was not taken was taken before, when the store seemed to fail."""
+        found = await self._mailbox.find(letter.address.tenant, letter.id)
+        return found is not None and found.state is state
+
+    async def bury(self, letter: Letter, reason: DeadReason) -> None:
+        """Give a letter up that is leased here. Raises StoreError."""
         kept = self._node.limits.dead_ttl_seconds
-        if await self._mailbox.bury(letter.address, letter.id, letter.lease, reason, kept):
+        is_buried = await self._mailbox.bury(letter.address, letter.id, letter.lease, reason, kept)
+        if is_buried or await self._is_now(letter, LetterState.DEAD):
             self._room.publish(letter, LetterEvent.DEAD, str(reason))
-        self._room.ended(letter)
+            now = self._node.clock.now()
+            self._room.ended(letter._replace(state=LetterState.DEAD, reason=str(reason), ended_at=now))
 
     async def give_back(self, letter: Letter, delay_seconds: float, reason: str, *, is_attempt: bool) -> None:
+        """Queue a letter again that is leased here; one that has expired is told of by the next sweep.
+
+        Raises StoreError.
+        """
         is_back = await self._mailbox.give_back(
             letter.address, letter.id, letter.lease, delay_seconds, reason, is_attempt=is_attempt
         )
-        if not is_back:
-            return
-        now = await self._mailbox.find(letter.address.tenant, letter.id)
-        if now is not None and not now.state.is_waiting:
-            self._room.publish(letter, LetterEvent.EXPIRED)
-            self._room.ended(now)
-        else:
+        if is_back and letter.expires_at > self._node.clock.now():
             self._room.publish(letter, LetterEvent.RETURNED, reason)
 
 

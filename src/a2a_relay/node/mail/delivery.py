@@ -16,10 +16,15 @@ from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Event, Stream
 from a2a_relay.errors import RULINGS, Reason, Refused
 
-_RETRY_CODES = frozenset(
-    RULINGS[reason].rpc_code for reason in (Reason.AGENT_OFFLINE, Reason.AGENT_TIMEOUT, Reason.AGENT_DISCONNECTED)
-)
+_RETRY_CODES = {
+    RULINGS[reason].rpc_code: reason
+    for reason in (Reason.AGENT_OFFLINE, Reason.AGENT_TIMEOUT, Reason.AGENT_DISCONNECTED)
+}
 """What a connector says when it could not get an answer: the letter has not been answered."""
+
+
+TROUBLE_SECONDS = 2.0
+"""When to try again after the store has failed."""
 
 
 class Fate(Enum):
@@ -67,6 +72,10 @@ class Delivery:
         self.is_accepted = False
         """Whether the agent has said that it works on it."""
         self.is_cancel_wanted = False
+        self.is_bound = bool(letter.alias.task_id)
+        """Whether the store knows the agent's ids."""
+        self.is_confirmed = False
+        """Whether the agent was asked what has become of the task: what it says then is the answer."""
         self.is_over = False
         self._snapshot = Snapshot(max_bytes)
         self._on_event = on_event
@@ -98,6 +107,12 @@ class Delivery:
         """What the agent says of the task of a letter whose events were lost."""
         self._snapshot.fold(task)
 
+    def go_on(self, alias: Alias) -> None:
+        """What seemed to be the answer was not all of it: the agent tells the rest of this task."""
+        self.is_over, self.is_confirmed = False, True
+        if not self.alias.task_id:
+            self.alias = alias
+
     def _take(self, body: bytes) -> None:
         self._snapshot.fold(body)
         if not self.alias.task_id:
@@ -117,8 +132,11 @@ class Delivery:
         if isinstance(failure, Refused):
             return self._refused(failure)
         if isinstance(failure, AgentError):
-            if _is_connectors(failure.body):
+            reason = _reason_of_connector(failure.body)
+            if reason is Reason.AGENT_OFFLINE or (reason is not None and may_run_again(self.session)):
                 return Verdict(Fate.AGAIN, reason=_message(failure.body))
+            if reason is not None:
+                return Verdict(Fate.BURY, dead=DeadReason.DELIVERED_UNKNOWN)
             return Verdict(Fate.ACK, Answer(AnswerKind.ERROR, failure.body))
         said = self._snapshot.answer()
         if said is None:
@@ -160,14 +178,18 @@ def may_run_again(session: Session) -> bool:
     return session.remembers_letters or session.is_idempotent
 
 
-def _is_connectors(error: bytes) -> bool:
-    """Whether it was the connector that has failed, and not the agent."""
+def code_of(error: bytes) -> int:
+    """The code of a JSON-RPC error object; 0 where there is none."""
     try:
-        fields = jsonbytes.members(error)
+        code = jsonbytes.members(error).get("code", b"")
     except Refused:
-        return False
-    code = fields.get("code", b"")
-    return code.lstrip(b"-").isdigit() and int(code) in _RETRY_CODES and RELAY_DOMAIN.encode() in error
+        return 0
+    return int(code) if code.lstrip(b"-").isdigit() else 0
+
+
+def _reason_of_connector(error: bytes) -> Reason | None:
+    """Why the connector has got no answer; None when the error is the agent's own."""
+    return _RETRY_CODES.get(code_of(error)) if RELAY_DOMAIN.encode() in error else None
 
 
 def _message(error: bytes) -> str:

@@ -29,17 +29,17 @@ class HeldCall:
         """Whether its answer is kept for another call with the same key, so that it goes on when its caller leaves."""
         self.renaming: Renaming | None = None
         self.on_outcome: Callable[[Outcome], Outcome] | None = None
-        """Sees the outcome first, and may put another in its place."""
+        """Sees the outcome first, under the relay's names, and may put another in its place."""
         self._sink = sink
 
     def answer(self, outcome: Outcome) -> None:
+        if self.renaming is not None and isinstance(outcome, Result):
+            outcome = outcome._replace(body=self.renaming(outcome.body))
         if self.on_outcome is not None:
             outcome = self.on_outcome(outcome)
         if self.is_gone:
             return
         self.is_gone = True
-        if self.renaming is not None and isinstance(outcome, Result):
-            outcome = outcome._replace(body=self.renaming(outcome.body))
         self._sink.answer(outcome)
 
     def refuse(self, refused: Refused) -> None:

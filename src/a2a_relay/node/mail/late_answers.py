@@ -10,9 +10,9 @@ from a2a_relay.a2a.methods import Operation
 from a2a_relay.a2a.snapshot import Snapshot
 from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
-from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Draft, Letter
+from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Draft, Letter, LetterEvent
 from a2a_relay.errors import Reason, Refused, StoreError
-from a2a_relay.node.mail.delivery import Delivery, Question
+from a2a_relay.node.mail.delivery import TROUBLE_SECONDS, Delivery, Question
 from a2a_relay.node.mail.ids import new_id
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class LateAnswers:
         self._room = room
         self._node = room.node
         self._ids: set[str] = set()
+        """Letters whose answer is awaited, or is being kept."""
 
     def has(self, letter_id: str) -> bool:
         """Whether this letter's answer is awaited here."""
@@ -72,12 +73,16 @@ class LateAnswers:
             ttl_seconds=limits.late_answer_seconds,
             leased_by=f"{exchange.session.id}/late/{id}",
         )
+        self._ids.add(id)
         try:
             letter, _ = await room.mailbox.accept(draft, room.policy.rules_for(call.address).room)
-        except (Refused, StoreError):
+        except (Refused, StoreError) as error:
+            self._ids.discard(id)
             self._node.exchanges.cancel(exchange, Refused(Reason.AGENT_TIMEOUT))
+            if isinstance(error, StoreError):
+                room.tell_trouble(error)
             return
-        self._ids.add(id)
+        room.publish(letter, LetterEvent.ACCEPTED)
         late.tell_caller(Refused(Reason.AGENT_TIMEOUT, metadata={"task": id}))
         if late.outcome is not None:
             await self._keep(letter, late.outcome)
@@ -89,17 +94,22 @@ class LateAnswers:
         self._room.jobs.start(self._keep(letter, outcome))
 
     async def _keep(self, letter: Letter, outcome: Outcome) -> None:
-        room, limits = self._room, self._node.limits
-        self._ids.discard(letter.id)
+        room, deliveries = self._room, self._room.deliveries
         try:
             if isinstance(outcome, Refused):
-                dead = DeadReason.DELIVERED_UNKNOWN
-                await room.mailbox.bury(letter.address, letter.id, letter.lease, dead, limits.result_ttl_seconds)
-                return
-            answer, alias = _answer(outcome, limits.max_body)
-            await room.mailbox.ack(letter.address, letter.id, letter.lease, answer, alias, limits.result_ttl_seconds)
+                await deliveries.bury(letter, DeadReason.DELIVERED_UNKNOWN)
+            else:
+                answer, alias = _answer(outcome, self._node.limits.max_body)
+                await deliveries.ack(letter, answer, alias)
+                await room.tell_if_ended(letter.address.tenant, letter.id)
         except StoreError as error:
             room.tell_trouble(error)
+            if not self._node.is_leaving:
+                at = self._node.clock.monotonic() + TROUBLE_SECONDS
+                self._node.wheel.put(letter.id, at, lambda _: self.came(letter, outcome))
+                return
+        self._ids.discard(letter.id)
+        deliveries.wake(letter.address)
 
 
 class _Late:

@@ -38,6 +38,13 @@ class _Record:
         self.outcome: Outcome | None = None
         self.size = 0
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether nothing of a stream was delivered, so that its call may be tried again."""
+        stream = self.stream
+        failure = stream.failure if stream is not None and not stream.last else None
+        return isinstance(failure, Refused) and failure.ruling.temporary
+
 
 class LiveKeys:
     """What was answered to keyed calls, in memory and bounded: the oldest go."""
@@ -58,7 +65,7 @@ class LiveKeys:
         Raises IDEMPOTENCY_CONFLICT for another body, IDEMPOTENCY_IN_FLIGHT while there is no answer yet.
         """
         record = self._records.get(key.scope)
-        if record is None or record.ends_at <= self._clock.monotonic():
+        if record is None or record.ends_at <= self._clock.monotonic() or record.was_refused:
             self._forget(key.scope)
             return False
         if record.digest != key.digest:
@@ -75,6 +82,9 @@ class LiveKeys:
         """Hand out once more what a stream has carried, as far as it is still here."""
         if before is None or not before.is_over:
             raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT)
+        if not before.last and before.failure is not None:  # it never began
+            self._streams.answered(stream, before.failure)
+            return
         if before.window.first != 1:
             raise Refused(Reason.STREAM_GONE)
         for event in before.window.after(0, before.last):

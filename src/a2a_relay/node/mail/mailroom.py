@@ -65,18 +65,22 @@ class Mailroom:
         self.done = 0
         """How many letters were answered in this process."""
         self.waiting = sum(backlog.values())
-        """How many letters are waiting, as far as this process knows."""
+        """How many letters are waiting: by what this process has told of, put right by the store once a second."""
         self._expected = Expected(node.clock, node.wheel)
         self._keys = LiveKeys(node.clock, node.limits, node.streams)
         self._boxes: set[Address] = set(backlog)
         """Agents for which letters may be waiting."""
         self._is_sweeping = False
+        self._is_in_doubt = False
+        """Whether the store has failed in a step that may have been taken all the same."""
+        self._is_count_stale = True
+        """Whether the store is to be asked how many letters are waiting."""
 
     @property
     def parts(self) -> LetterParts:
         """What senders and operators ask about letters is answered from these."""
         node = self.node
-        return LetterParts(self.mailbox, self.receipts, node.agents, self.policy, node.observer, self.changed)
+        return LetterParts(self.mailbox, self.receipts, node.agents, self.policy, node.observer, self.operated)
 
     # calls
 
@@ -129,8 +133,9 @@ class Mailroom:
     def abandon(self, held: HeldCall) -> None:
         """Whoever awaited a unary call is gone."""
         held.is_gone = True
-        if held.exchange is not None and not held.is_keyed:
-            self.node.exchanges.abandon(held.exchange)
+        exchange = held.exchange
+        if exchange is not None and not held.is_keyed and not self.late.leave(exchange):
+            self.node.exchanges.abandon(exchange)
 
     async def _serve(self, held: Held) -> None:
         try:
@@ -163,14 +168,17 @@ class Mailroom:
         rules = self.policy.rules_for(call.address)
         if not (thread.is_waiting or (call.options.respond_async and rules.offline_queues)):
             if await self._until_present(held):
-                if not await self._is_overtaking(call, thread.context):
+                is_overtaking = await self._is_overtaking(call, thread.context)
+                if held.is_gone:
+                    return
+                if not is_overtaking and self.present(call.address) is not None:
                     if key is not None:
                         self._keys.begin(key, held)
                     self.tasks.hand_over(held, thread)
                     return
             elif held.is_gone:
                 return  # who has gone while waiting has queued nothing (decision 8)
-            elif thread.is_begun or not self._queues(call):
+            if self.present(call.address) is None and not self._queues(call):
                 raise away(self.node.find_session(call.address))
         await self._queue(held, thread.task_id, thread.context)
 
@@ -236,9 +244,23 @@ class Mailroom:
 
     def follow(self, held: HeldStream, letter: Letter) -> None:
         """Give a stream the Task of a letter, and whatever comes of it."""
-        self.followers.add(letter.task_id, held.stream)
+        self.followers.add(letter.id, held.stream)
         body = tasks.send_result(shape_of_call(held.call), self.words.task_of(letter))
         self.node.streams.feed(held.stream, body)
+        if self.deliveries.in_hand(letter.address, letter.id) is None:  # it may have ended since it was looked up
+            self.jobs.start(self.tell_if_ended(letter.address.tenant, letter.id))
+
+    async def tell_if_ended(self, tenant: str, id: str) -> None:
+        """Whoever follows a letter that waits no more is told so."""
+        try:
+            letter = await self.mailbox.find(tenant, id)
+        except StoreError as error:
+            self.tell_trouble(error)
+            return
+        if letter is None:
+            self.followers.end(id, Refused(Reason.TASK_NOT_FOUND))
+        elif not letter.state.is_waiting:
+            self.ended(letter)
 
     def hand_over(self, held: Held, call: Call) -> None:
         """Make a call at its agent now. Raises `Refused`."""
@@ -290,6 +312,7 @@ class Mailroom:
         entry = Entry(self.node.clock.now(), event, letter.attempt, reason)
         self.receipts.publish(Receipt(letter.id, letter.address, letter.owner, entry))
         self.node.observer.letter(event, letter.address, reason)
+        self._is_count_stale = True
         if event is LetterEvent.ACCEPTED:
             self.waiting += 1
         elif event in _ENDS:
@@ -298,11 +321,13 @@ class Mailroom:
 
     def ended(self, letter: Letter) -> None:
         """A letter has ended without its agent's answer: whoever follows it is told by a last Task."""
-        self.followers.feed(letter.task_id, tasks.send_result(shape_of(letter), self.words.task_of(letter)))
-        self.followers.end(letter.task_id, None)
+        self.followers.feed(letter.id, tasks.send_result(shape_of(letter), self.words.task_of(letter)))
+        self.followers.end(letter.id, None)
 
     def tell_trouble(self, error: StoreError) -> None:
-        """The store has failed."""
+        """The store has failed: whether the step was taken is found out when it works again."""
+        self._is_in_doubt = True
+        self._sweep_soon()
         self.node.observer.notice("store_trouble", message=str(error))
 
     def _sweep_soon(self) -> None:
@@ -327,6 +352,24 @@ class Mailroom:
             self.publish(letter, LetterEvent.EXPIRED)
             self.ended(letter)
             self.deliveries.wake(letter.address)
+        if self._is_in_doubt:
+            self._is_in_doubt = False
+            await self._look_anew()
+        if self._is_count_stale:
+            self._is_count_stale = False
+            self.waiting = sum(self.mailbox.backlog().values())
+
+    async def _look_anew(self) -> None:
+        """Find out what has become of steps that seemed to fail. Raises StoreError."""
+        for session in self.node.sessions:
+            session.is_recovered = False
+        self.renew()
+        await self._tell_followers()
+
+    async def _tell_followers(self) -> None:
+        """Whoever follows a letter that has ended unnoticed is told so."""
+        for tenant, id in self.followers.followed():
+            await self.tell_if_ended(tenant, id)
 
     def renew(self) -> None:
         """Learn anew which agents letters are waiting for: another process, or an operator, has changed that."""
@@ -334,6 +377,12 @@ class Mailroom:
         self.waiting = sum(backlog.values())
         for address in backlog:
             self.changed(address)
+
+    def operated(self, address: Address) -> None:
+        """An operator has changed an agent's letters: there may be more or fewer that wait."""
+        self._is_count_stale = True
+        self.changed(address)
+        self.jobs.start(self._tell_followers())
 
     def changed(self, address: Address) -> None:
         """Something was done to an agent's letters by somebody else: there may be some that may go now."""

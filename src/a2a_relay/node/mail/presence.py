@@ -19,10 +19,11 @@ class Expected:
         self._clock = clock
         self._wheel = wheel
         self._waiting: dict[Address, dict[asyncio.Future[bool], None]] = {}
+        self._is_over = False
 
     async def wait(self, address: Address, seconds: float) -> bool:
         """Wait so long for an agent; whether it has come. Where too many wait already, nobody else does."""
-        if len(self._waiting.get(address, ())) >= MAX_WAITING:
+        if self._is_over or len(self._waiting.get(address, ())) >= MAX_WAITING:
             return False
         arrival: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         slot = self._wheel.put(arrival, self._clock.monotonic() + seconds, _too_late)
@@ -33,8 +34,8 @@ class Expected:
         finally:
             call_off(slot, arrival)
             waiting.pop(arrival, None)
-            if not waiting:
-                self._waiting.pop(address, None)
+            if not waiting and self._waiting.get(address) is waiting:  # others may wait anew since the agent has come
+                del self._waiting[address]
 
     def arrived(self, address: Address) -> None:
         """An agent has come."""
@@ -43,7 +44,8 @@ class Expected:
                 arrival.set_result(True)
 
     def give_up(self) -> None:
-        """Nobody will come any more."""
+        """Nobody will come any more, also for whoever would wait later."""
+        self._is_over = True
         for waiting in self._waiting.values():
             for arrival in waiting:
                 _too_late(arrival)

@@ -32,15 +32,13 @@ _NAMED_IN_LISTS = 200
 
 
 class Thread(NamedTuple):
-    """What a message goes on with: the relay's task, if it is still a letter, and the context that orders it."""
+    """What a message goes on with: the relay's task, and the context that orders it."""
 
     names: Aliases = NO_ALIASES
     task_id: str = ""
     context: str = ""
     is_waiting: bool = False
     """Whether letters are waiting before it."""
-    is_begun: bool = False
-    """Whether its agent has the task already: such a message is not queued, but for letters before it."""
 
 
 class RelayTasks:
@@ -64,20 +62,19 @@ class RelayTasks:
         """What a message of a client goes on with. Raises TASK_NOT_FOUND or UNSUPPORTED_OPERATION."""
         spans = call.spans
         tasks, contexts = await self._names(call)
-        task_id, context = "", spans.context_id or ""
-        is_begun = spans.task_id is not None
+        task_id, context, is_queued = "", spans.context_id or "", False
         if spans.task_id is not None and is_relays(spans.task_id):
             letter = await self.letter_of(call, spans.task_id)
-            context = letter.context
+            task_id, context = letter.task_id, letter.context
             if letter.alias.task_id:
                 tasks[letter.task_id] = letter.alias.task_id
                 contexts[letter.context_id] = letter.alias.context_id
             elif letter.state.is_waiting:
-                task_id, is_begun = letter.task_id, False
+                is_queued = True
             else:
                 raise Refused(Reason.UNSUPPORTED_OPERATION, "the task has ended")
         is_waiting = bool(context) and await self._mailbox.is_waiting(call.address, context)
-        return Thread(Aliases(tasks, contexts), task_id, context, bool(task_id) or is_waiting, is_begun)
+        return Thread(Aliases(tasks, contexts), task_id, context, is_queued or is_waiting)
 
     async def _names(self, call: Call) -> tuple[dict[str, str], dict[str, str]]:
         """The agent's ids for the relay's references and context of a call: of tasks, and of contexts."""
@@ -190,7 +187,7 @@ class RelayTasks:
         if isinstance(held, HeldCall):
             raise Refused(Reason.UNSUPPORTED_OPERATION)
         is_here = self._room.deliveries.in_hand(letter.address, letter.id) is not None
-        if is_here or (letter.state.is_waiting and not letter.alias.task_id):
+        if is_here or letter.state is LetterState.QUEUED or (letter.state.is_waiting and not letter.alias.task_id):
             self._room.follow(held, letter)
         elif letter.alias.task_id and not _has_ended(letter):
             self._forward(held, aliases_of(letter))

@@ -34,6 +34,8 @@ class SqliteTaskIndex:
         self._limit = limit
         self._kept_seconds = kept_seconds
         self._owners: dict[tuple[Address, str], str] = {}
+        self._tenants: set[str] = set()
+        """Those of which something was learned here: it may not be in the file yet."""
         self._unwritten: list[tuple[Address, str]] = []
 
     def owner(self, address: Address, id: str) -> str | None:
@@ -53,12 +55,13 @@ class SqliteTaskIndex:
             key = (address, id)
             if key not in known:  # the file is not asked: it keeps the first owner, and a read costs 10 us
                 known[key] = owner
+                self._tenants.add(address.tenant)
                 if not self._unwritten:
                     self._call_later(GATHER_SECONDS, self.flush)
                 self._unwritten.append(key)
 
     def knows(self, tenant: str) -> bool:
-        return bool(self._database.read(QUERIES["has_task_owners"], (tenant,))[0][0])
+        return tenant in self._tenants or bool(self._database.read(QUERIES["has_task_owners"], (tenant,))[0][0])
 
     def flush(self) -> None:
         """Hand what was learned to the writer."""

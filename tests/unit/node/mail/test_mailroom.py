@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.unit.node.mail.conftest import STREAMING_CARD, MailRelay, message, said, task
+from mail_relay import STREAMING_CARD, MailRelay, is_asked, message, said, task
 
 from a2a_relay.a2a.spans import Spans
 from a2a_relay.core.call import Form
+from a2a_relay.core.letter import Filter
 from a2a_relay.core.mail_rules import MailRules
 from a2a_relay.core.principal import Role
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
 
 
@@ -166,6 +168,101 @@ class TestSending:
         request = await answer(relay, link, {"message": {}})
         assert request["meta"]["letter"] == first
         assert (await answer(relay, link, {"message": {}}))["meta"]["letter"] == found["task"]["id"]
+
+    async def test_an_agent_that_comes_and_is_gone_again_finds_the_message_queued(self):
+        relay = MailRelay(rules=MailRules(sync_wait_seconds=3))
+        await relay.known()
+        sink = RecordingSink()
+        relay.node.submit(make_call("SendMessage", message()), sink)
+        await relay.settled()
+        expected, session = relay.room._expected, relay.node.find_session
+        expected.arrived(make_call().address)  # it has come, and left before the call goes on
+        await relay.settled()
+        assert session(make_call().address) is None
+        assert said(sink)["task"]["status"]["state"] == "TASK_STATE_SUBMITTED"
+
+    async def test_who_would_wait_when_the_relay_leaves_is_answered_at_once(self):
+        relay = MailRelay(rules=MailRules(sync_wait_seconds=3))
+        await relay.known()
+        sink = RecordingSink()
+        relay.node.submit(make_call("SendMessage", message()), sink)
+        await relay.node.leave(0)
+        assert said(sink)["task"]["status"]["state"] == "TASK_STATE_SUBMITTED"
+
+
+class TestAStoreThatFails:
+    async def test_what_was_not_taken_is_refused(self, relay):
+        await relay.known()
+        relay.store.fail_next("accept", is_taken=False)
+        assert (await relay.send(make_call("SendMessage", message()))).reason is Reason.STORE_FAILED
+        assert not relay.store.backlog()
+
+    async def test_what_was_taken_all_the_same_is_delivered(self, relay):
+        await relay.known()
+        link = await relay.attach()
+        relay.store.fail_next("accept", is_taken=True)
+        refused = await relay.send(make_call("SendMessage", message(), respond_async=True))
+        assert refused.reason is Reason.STORE_FAILED
+        await relay.advance(2)
+        assert is_asked(link)
+        assert relay.node.snapshot().letters_waiting == 1
+
+    async def test_who_follows_a_letter_that_was_cancelled_unnoticed_is_told(self, relay):
+        await relay.known()
+        reader = await relay.streamed()
+        id = json.loads(reader.bodies[0])["task"]["id"]
+        relay.store.fail_next("cancel", is_taken=True)
+        assert (await relay.ask("CancelTask", id)).reason is Reason.STORE_FAILED
+        await relay.advance(2)
+        assert json.loads(reader.bodies[-1])["task"]["status"]["state"] == "TASK_STATE_CANCELED"
+        assert reader.failure is None
+        assert relay.node.snapshot().letters_waiting == 0
+
+    async def test_who_follows_a_letter_that_expired_unnoticed_is_told(self, relay):
+        await relay.known()
+        reader = await relay.streamed(ttl_seconds=5)
+        await relay.advance(4)
+        relay.store.fail_next("sweep", is_taken=True)
+        relay.clock.jump(10)
+        await relay.advance(4)
+        assert json.loads(reader.bodies[-1])["task"]["status"]["state"] == "TASK_STATE_FAILED"
+
+
+class TestOperators:
+    async def test_who_follows_a_letter_that_was_purged_is_told(self, relay):
+        await relay.known()
+        reader = await relay.streamed()
+        await LetterDesk(relay.room.parts).purge(make_principal(), "acme", Filter(agent="zaf"), "a drill")
+        await relay.settled()
+        assert reader.failure.reason is Reason.TASK_NOT_FOUND
+
+    async def test_letters_that_were_purged_wait_no_more(self, relay):
+        await relay.known()
+        await relay.queued()
+        await LetterDesk(relay.room.parts).purge(make_principal(), "acme", Filter(), "a drill", is_all=True)
+        await relay.advance(2)
+        assert relay.node.snapshot().letters_waiting == 0
+
+    async def test_letters_that_were_redriven_wait_again(self, relay):
+        await relay.known()
+        await relay.queued(ttl_seconds=1)
+        await relay.advance(3)
+        assert relay.node.snapshot().letters_waiting == 0
+        await LetterDesk(relay.room.parts).redrive(make_principal(), "acme", Filter(agent="zaf"), "a drill")
+        await relay.advance(2)
+        assert relay.node.snapshot().letters_waiting == 1
+
+    async def test_a_late_call_that_was_redriven_is_not_made_again(self, relay):
+        link = await relay.attach()
+        sink = RecordingSink()
+        relay.node.submit(make_call("SendMessage", message()), sink)
+        link.transport.take_all()
+        await relay.advance(relay.limits.request_timeout_seconds + 1)
+        link.play("xx")
+        await relay.settled()
+        await LetterDesk(relay.room.parts).redrive(make_principal(), "acme", Filter(agent="zaf"), "a drill")
+        assert not is_asked(await relay.attach())
+        assert (await relay.letter(sink.outcome.metadata["task"])).reason == "delivered_unknown"
 
 
 class TestTasksOfOthers:
