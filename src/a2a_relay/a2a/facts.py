@@ -89,13 +89,13 @@ def fields_of(data: bytes) -> dict[str, bytes]:
 
 
 def text_of(fields: Fields, *names: str) -> str | None:
-    """The first of these members that is a string with something in it."""
+    """The first of these members that is a string with something in it; none that has lone surrogates, as no id has."""
     for name in names:
         try:
             found = jsonbytes.text(fields.get(name))
         except (Malformed, UnicodeDecodeError):
             found = None
-        if found:
+        if found and jsonbytes.has_utf8(found):
             return found
     return None
 

@@ -204,6 +204,15 @@ def text(data: bytes | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def has_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8: one with a lone surrogate can be neither stored nor compared there."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def dump(document: Any) -> bytes:
     """Compact JSON bytes of a value the relay made itself.
 

@@ -48,6 +48,11 @@ def _level(*names: str) -> _Level:
 # 1.0's, 0.3's and (in 0.3's HTTP+JSON) protobuf's name of the push config of a send
 _PUSH_MEMBERS = ("taskPushNotificationConfig", "pushNotificationConfig", "pushNotification")
 _RESOURCE_NAMES = ("name", "parent")
+_RESOURCE_PREFIX = "tasks/"
+_TASK_NAMES = ("id", "taskId")
+_PUSH_NAMES = ("taskId",)
+_V03_PUSH_NAMES = ("id", "taskId")
+"""Under which a request names its task: the first is right, and some reader may take the others for it."""
 MAX_REFERENCES = 1000
 # `request` is the name of `message` in 0.3's proto: its clients write it, protobuf readers take both
 _SEND = _level("tenant", "message", "request", "configuration")
@@ -113,8 +118,14 @@ def read(
     if operation is Operation.LIST:
         return Spans(context_id=_string(fields, "contextId"), tenant=tenant)
     if level is _PUSH:
-        return _read_push(operation, fields, tenant, strict, is_v03=is_v03)
-    return Spans(task_id=_string(fields, "id"), tenant=tenant)
+        names = _V03_PUSH_NAMES if is_v03 and operation is not Operation.PUSH_SET else _PUSH_NAMES
+        found = _read_push(fields, tenant, strict, names)
+    else:
+        names = _TASK_NAMES
+        found = Spans(task_id=_task_of(fields, names), tenant=tenant)
+    if path is None and found.task_id != _string(fields, names[0]):
+        raise Refused(Reason.AMBIGUOUS_FIELD, f"the task is named by the field {names[0]!r}")
+    return found
 
 
 def _read_send(fields: dict[str, bytes], tenant: str | None, strict: _Strict) -> Spans:
@@ -131,7 +142,10 @@ def _read_send(fields: dict[str, bytes], tenant: str | None, strict: _Strict) ->
         if len(named) > 1:
             raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification configs")
         for name in named:
-            push_url = _read_push(Operation.PUSH_SET, strict(_PUSH, configuration[name]), None, strict).push_url
+            said = _read_push(strict(_PUSH, configuration[name]), None, strict)
+            push_url = said.push_url
+            if said.task_id not in (None, _string(message, "taskId")):
+                raise Refused(Reason.AMBIGUOUS_FIELD, "the push notification config names another task")
     return Spans(
         _string(message, "taskId"),
         _string(message, "contextId"),
@@ -143,18 +157,36 @@ def _read_send(fields: dict[str, bytes], tenant: str | None, strict: _Strict) ->
 
 
 def _read_push(
-    operation: Operation, fields: dict[str, bytes], tenant: str | None, strict: _Strict, *, is_v03: bool = False
+    fields: dict[str, bytes], tenant: str | None, strict: _Strict, names: tuple[str, ...] = _PUSH_NAMES
 ) -> Spans:
     """Push configs: flat with `taskId` in 1.0; nested in 0.3, whose get, list and delete call the task `id`."""
-    url = _string(fields, "url")
+    url, task_id = _string(fields, "url"), _task_of(fields, names)
     for nested in ("pushNotificationConfig", "config"):
         if fields.get(nested, b"null") != b"null":
-            inner = _read_push(operation, strict(_PUSH, fields[nested]), tenant, strict).push_url
-            if url is not None and inner is not None:
+            inner = _read_push(strict(_PUSH, fields[nested]), tenant, strict)
+            if url is not None and inner.push_url is not None:
                 raise Refused(Reason.AMBIGUOUS_FIELD, "two push notification targets")
-            url = url or inner
-    task_id = _string(fields, "id" if is_v03 and operation is not Operation.PUSH_SET else "taskId")
+            url = url or inner.push_url
+            task_id = _same_task(task_id, inner.task_id)
     return Spans(task_id=task_id, tenant=tenant, push_url=url)
+
+
+def _task_of(fields: dict[str, bytes], names: tuple[str, ...]) -> str | None:
+    """The task that an object is about, under whichever name some reader may take for it: all must say the same."""
+    task_id = None
+    for name in names:
+        task_id = _same_task(task_id, _string(fields, name))
+    for name in _RESOURCE_NAMES:
+        said = _string(fields, name) or ""
+        if said.startswith(_RESOURCE_PREFIX):
+            task_id = _same_task(task_id, said.removeprefix(_RESOURCE_PREFIX).partition("/")[0] or None)
+    return task_id
+
+
+def _same_task(known: str | None, said: str | None) -> str | None:
+    if known is not None and said is not None and known != said:
+        raise Refused(Reason.AMBIGUOUS_FIELD, "two tasks are named")
+    return known or said
 
 
 def _references(data: bytes) -> tuple[str, ...]:
@@ -164,6 +196,8 @@ def _references(data: bytes) -> tuple[str, ...]:
     found = jsonbytes.value(data)
     if not isinstance(found, list):
         raise Refused(Reason.INVALID_PARAMS, "referenceTaskIds must be an array")
+    if not all(jsonbytes.has_utf8(item) for item in found if isinstance(item, str)):
+        raise Refused(Reason.INVALID_PARAMS, "referenceTaskIds hold half a character")
     return tuple(item for item in found if isinstance(item, str))
 
 
@@ -226,4 +260,6 @@ def _string(fields: dict[str, bytes], name: str) -> str | None:
     found = jsonbytes.text(data)
     if found is None:
         raise Refused(Reason.INVALID_PARAMS, f"the field {name!r} must be a string")
+    if not jsonbytes.has_utf8(found):
+        raise Refused(Reason.INVALID_PARAMS, f"the field {name!r} holds half a character")
     return found or None

@@ -29,7 +29,7 @@ IDS = '"taskId":"t","contextId":"c"'
         (f'{{"status_update":{{"task_id":"t",{STATUS}}}}}', Facts(Kind.STATUS, "t", None, "working")),
         (f'{{"kind":"artifact-update",{IDS},"artifact":{{}}}}', Facts(Kind.ARTIFACT, "t", "c")),
         (f'{{ "artifactUpdate" : {{{IDS},"artifact":{{}}}} }}', Facts(Kind.ARTIFACT, "t", "c")),
-        ('{"kind":"task","id":"\\ud83d","contextId":"c"}', Facts(Kind.TASK, "\ud83d", "c")),
+        ('{"kind":"task","id":"\\ud83d","contextId":"c"}', Facts(Kind.TASK, None, "c")),
         ('{"kind":"task","id":7,"contextId":"","status":"x"}', Facts(Kind.TASK)),
     ],
 )

@@ -304,6 +304,29 @@ def test_a_go_agent_reads_no_task_id_where_the_relay_reads_none(key: str) -> Non
     assert (folded_by_go(key) == "taskid") == (found.task_id == "t")
 
 
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        (Operation.GET, '{"name":"tasks/theirs"}'),
+        (Operation.GET, '{"taskId":"theirs"}'),
+        (Operation.CANCEL, '{"id":"mine","taskId":"theirs"}'),
+        (Operation.SUBSCRIBE, '{"id":"mine","name":"tasks/theirs"}'),
+        (Operation.PUSH_GET, '{"id":"c","name":"tasks/theirs/pushNotificationConfigs/c"}'),
+        (Operation.PUSH_LIST, '{"taskId":"mine","parent":"tasks/theirs"}'),
+        (Operation.PUSH_SET, '{"taskId":"mine","pushNotificationConfig":{"taskId":"theirs","url":"http://u/"}}'),
+        (Operation.PUSH_SET, '{"taskId":"mine","config":{"name":"tasks/theirs/pushNotificationConfigs/c"}}'),
+        (Operation.SEND, '{"message":{},"configuration":{"taskPushNotificationConfig":{"taskId":"theirs"}}}'),
+    ],
+)
+def test_another_task_is_not_named_where_only_some_readers_look(operation: Operation, params: str) -> None:
+    assert reason(operation, params) is Reason.AMBIGUOUS_FIELD
+
+
+@pytest.mark.parametrize("member", ['"contextId":"\\ud800"', '"taskId":"\\udfff"', '"referenceTaskIds":["\\ud800"]'])
+def test_half_a_character_is_no_id(member: str) -> None:
+    assert reason(Operation.SEND, f'{{"message":{{{member}}}}}') is Reason.INVALID_PARAMS
+
+
 class TestTheSpellingsOfProtobufReaders:
     """0.3's HTTP+JSON is protobuf JSON of another package, whose fields have other names."""
 
