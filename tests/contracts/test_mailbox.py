@@ -473,6 +473,17 @@ class TestSweeping:
         assert (await known(mailbox, held.id)).state is LetterState.LEASED
         assert await leased(mailbox) == [second.id]
 
+    async def test_what_is_leased_and_overdue_is_told_and_stays(self, mailbox: Mailbox, clock: FakeClock) -> None:
+        first = await accepted(mailbox, ttl_seconds=5)
+        await accepted(mailbox, ttl_seconds=50)
+        assert len(await leased(mailbox)) == 2
+        await accepted(mailbox, ttl_seconds=5)
+        assert list(await mailbox.overdue(10)) == []
+        clock.advance(5)
+        assert [letter.id for letter in await mailbox.overdue(10)] == [first.id]
+        assert list(await mailbox.overdue(0)) == []
+        assert (await known(mailbox, first.id)).state is LetterState.LEASED
+
     async def test_expires_so_many_at_once(self, mailbox: Mailbox, clock: FakeClock) -> None:
         for _ in range(5):
             await accepted(mailbox)

@@ -131,6 +131,9 @@ class Mailbox(Protocol):
         The letters that have expired now; they are kept for `keep_seconds`.
         """
 
+    async def overdue(self, limit: int) -> Sequence[Letter]:
+        """Leased letters whose time has passed: whoever holds one may still be at it, or be gone for ever."""
+
     # operators
 
     async def list(self, tenant: str, filter: Filter, after: int | None, limit: int) -> Page:

@@ -235,6 +235,11 @@ class MemoryMailbox:
         self._remove_kept(now, limit)
         return expired
 
+    async def overdue(self, limit: int) -> Sequence[Letter]:
+        now = self._now()
+        leased = (kept.letter for box in self._boxes.values() for kept in box.of(LetterState.LEASED))
+        return [letter for letter in leased if letter.expires_at <= now][:limit]
+
     # operators
 
     async def list(self, tenant: str, filter: Filter, after: int | None, limit: int) -> Page:

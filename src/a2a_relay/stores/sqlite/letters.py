@@ -248,6 +248,11 @@ def sweep(connection: sqlite3.Connection, now: float, limit: int, keep_seconds: 
     return expired
 
 
+def overdue(connection: sqlite3.Connection, now: float, limit: int) -> Sequence[Letter]:
+    """What is leased though its time has passed."""
+    return [whole_letter(columns) for columns in connection.execute(SQL["overdue"], (now, limit)).fetchall()]
+
+
 def end(
     connection: sqlite3.Connection,
     row: Row,

@@ -119,6 +119,10 @@ class SqliteMailbox:
     async def sweep(self, limit: int, keep_seconds: float) -> Sequence[Letter]:
         return await self._step(lambda connection, now: letters.sweep(connection, now, limit, keep_seconds))
 
+    async def overdue(self, limit: int) -> Sequence[Letter]:
+        now = self._now()
+        return await self._database.look(lambda connection: letters.overdue(connection, now, limit))
+
     # operators
 
     async def list(self, tenant: str, filter: Filter, after: int | None, limit: int) -> Page:

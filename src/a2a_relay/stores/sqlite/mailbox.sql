@@ -111,6 +111,9 @@ SELECT * FROM whole_letters WHERE state = 'queued' AND expires_at <= ? ORDER BY 
 -- unswept
 SELECT * FROM whole_letters WHERE state = 'expired' AND remove_at IS NULL ORDER BY number LIMIT ?;
 
+-- overdue
+SELECT * FROM whole_letters WHERE state = 'leased' AND expires_at <= ? LIMIT ?;
+
 -- keep
 UPDATE letters SET remove_at = ? WHERE number = ?;
 
