@@ -5,8 +5,9 @@ it is told the agent under the agent's ids, and what the agent says under the re
 an id is rewritten only where A2A has one, and only a string that equals it. Which agent spells in which way is not
 judged: bodies are looked at in every spelling of all versions.
 
-Bodies must have passed `jsonbytes.check`. All functions raise `Malformed` (INVALID_PARAMS) where a body is too long to
-walk (`splice`), and return the very object they were given when nothing in it changes.
+Bodies must have passed `jsonbytes.check`. All functions return the very object they were given when nothing in it
+changes. Those for params raise `Malformed` (INVALID_PARAMS) where a body is too long to walk (`splice`); a result that
+is too long stays as its agent has written it: its receiver is owed an answer, and knows what else it says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from a2a_relay.a2a import jsonbytes, splice
+from a2a_relay.a2a.jsonbytes import Malformed
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.a2a.splice import Change, Each, Plan
 from a2a_relay.a2a.tasks import Shape
@@ -52,6 +54,13 @@ def _inverse(ids: Mapping[str, str]) -> dict[str, str]:
 
 def rewrite_result(body: bytes, operation: Operation, aliases: Aliases) -> bytes:
     """The result of an operation, or one event of its stream, with the relay's ids for the agent's."""
+    try:
+        return _rewrite_result(body, operation, aliases)
+    except Malformed:
+        return body
+
+
+def _rewrite_result(body: bytes, operation: Operation, aliases: Aliases) -> bytes:
     tasks, contexts = aliases.relay_tasks, aliases.relay_contexts
     if not _mentions(body, tasks, contexts):
         return body

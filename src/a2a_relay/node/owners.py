@@ -55,10 +55,15 @@ class Owners:
         task_id, context_id, references, *_ = call.spans
         if call.principal.role is Role.ADMIN or not (task_id or context_id or references):
             return
-        owner = call.principal.owner
         for id in (task_id, context_id, *references):
-            if id and not id.startswith(ID_PREFIX) and self._index.owner(call.address, id) not in (None, owner):
-                raise Refused(Reason.TASK_NOT_FOUND)
+            if id and not id.startswith(ID_PREFIX):
+                self.require_own(call, id)
+
+    def require_own(self, call: Call, id: str) -> None:
+        """Refuse an id that is known to be somebody else's. Raises TASK_NOT_FOUND."""
+        principal = call.principal
+        if principal.role is not Role.ADMIN and self._index.owner(call.address, id) not in (None, principal.owner):
+            raise Refused(Reason.TASK_NOT_FOUND)
 
     def sink_for(self, call: Call, sink: Sink) -> Sink:
         """A sink that learns from the answer, or leaves out of a list what is not the caller's.
@@ -152,8 +157,14 @@ class _Filtering:
 
     def answer(self, outcome: Outcome) -> None:
         if isinstance(outcome, Result):
-            outcome = outcome._replace(body=listing.filter_list(outcome.body, self._is_own))
+            outcome = self._filtered(outcome)
         self._sink.answer(outcome)
+
+    def _filtered(self, result: Result) -> Outcome:
+        try:
+            return result._replace(body=listing.filter_list(result.body, self._is_own))
+        except Refused:  # it cannot be read through, and holds tasks of others perhaps
+            return Refused(Reason.INVALID_AGENT_RESPONSE, "the agent's list is too long")
 
     def _is_own(self, task_id: str, context_id: str) -> bool:
         ids = (task_id, context_id)

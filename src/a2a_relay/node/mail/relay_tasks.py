@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from a2a_relay.node.mail.mailroom import Mailroom
 
 NO_ALIASES = Aliases({}, {})
+_MAX_PLACE_DIGITS = 18
 
 _NAMED_IN_LISTS = 200
 """Of how many of its newest letters a caller finds its own ids in the agent's list; of older ones, the agent's."""
@@ -39,6 +40,8 @@ class Thread(NamedTuple):
     context: str = ""
     is_waiting: bool = False
     """Whether letters are waiting before it."""
+    is_agents: bool = False
+    """Whether the task is the agent's own: while that is away, such a message is not queued but behind letters."""
 
 
 class RelayTasks:
@@ -58,12 +61,20 @@ class RelayTasks:
             raise Refused(Reason.TASK_NOT_FOUND)
         return letter
 
+    async def _is_agents(self, call: Call, task_id: str) -> bool:
+        """Whether the agent has taken the relay's id, and the letter has gone since."""
+        letter = await self._mailbox.find(call.address.tenant, task_id)
+        return letter is None and self._node.owners.may_see(call, task_id)
+
     async def thread_of(self, call: Call) -> Thread:
         """What a message of a client goes on with. Raises TASK_NOT_FOUND or UNSUPPORTED_OPERATION."""
         spans = call.spans
         tasks, contexts = await self._names(call)
         task_id, context, is_queued = "", spans.context_id or "", False
-        if spans.task_id is not None and is_relays(spans.task_id):
+        is_agents = spans.task_id is not None and (
+            not is_relays(spans.task_id) or await self._is_agents(call, spans.task_id)
+        )
+        if spans.task_id is not None and not is_agents:
             letter = await self.letter_of(call, spans.task_id)
             task_id, context = letter.task_id, letter.context
             if letter.alias.task_id:
@@ -74,7 +85,7 @@ class RelayTasks:
             else:
                 raise Refused(Reason.UNSUPPORTED_OPERATION, "the task has ended")
         is_waiting = bool(context) and await self._mailbox.is_waiting(call.address, context)
-        return Thread(Aliases(tasks, contexts), task_id, context, is_queued or is_waiting)
+        return Thread(Aliases(tasks, contexts), task_id, context, is_queued or is_waiting, is_agents)
 
     async def _names(self, call: Call) -> tuple[dict[str, str], dict[str, str]]:
         """The agent's ids for the relay's references and context of a call: of tasks, and of contexts."""
@@ -87,6 +98,8 @@ class RelayTasks:
                 if not may_see(call, letter):
                     raise Refused(Reason.TASK_NOT_FOUND)
                 contexts[letter.context_id] = letter.alias.context_id
+            else:  # its agent has taken the relay's id, perhaps, and the letter has gone since
+                self._node.owners.require_own(call, spans.context_id)
         for id in filter(is_relays, spans.reference_task_ids):
             tasks[id] = (await self.letter_of(call, id)).alias.task_id
         return tasks, contexts
@@ -95,7 +108,7 @@ class RelayTasks:
         """The agent's ids for everything of the relay's that a letter speaks of. Raises TASK_NOT_FOUND."""
         tasks, contexts = await self._names(call)
         before = await self._mailbox.find_context(letter.address, letter.context_id)
-        if before is not None:
+        if before is not None and may_see(call, before):
             contexts[letter.context_id] = before.alias.context_id
         if call.spans.task_id is not None and is_relays(call.spans.task_id):
             first = await self.letter_of(call, call.spans.task_id)
@@ -114,8 +127,8 @@ class RelayTasks:
             await self._by_context(held)
             return
         task_id = call.spans.task_id or ""
-        if await self._mailbox.find(call.address.tenant, task_id) is None and self._node.owners.may_see(call, task_id):
-            self._room.hand_over(held, call)  # its agent has taken the relay's id, and the letter has gone since
+        if await self._is_agents(call, task_id):
+            self._room.hand_over(held, call)
             return
         letter = await self.letter_of(call, task_id)
         match call.operation:
@@ -217,7 +230,7 @@ class RelayTasks:
         query = listing.read_list(call.params)
         owner = "" if call.principal.role is Role.ADMIN else call.principal.owner
         filter = Filter(agent=call.address.agent, owner=owner, context_id=query.context_id or "")
-        after = int(query.page_token) if query.page_token.isdigit() else None
+        after = _place(query.page_token)
         page = await self._mailbox.list(call.address.tenant, filter, after, query.page_size)
         if not page.total:  # an empty list would say that the agent has no tasks either
             raise away(self._node.find_session(call.address))
@@ -267,6 +280,13 @@ def to_agent(call: Call, names: Aliases) -> Call:
     if rest is not None:  # `tasks/{id}:cancel`: the id may have a verb behind it
         rest = replace(rest, segments=tuple(_renamed(segment, names) for segment in rest.segments))
     return call._replace(params=params, rest=rest)
+
+
+def _place(page_token: str) -> int | None:
+    """Where a page of the relay's own list begins. Raises INVALID_PARAMS for a token that it has never given."""
+    if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) <= _MAX_PLACE_DIGITS):
+        raise Refused(Reason.INVALID_PARAMS, "the field 'pageToken' is none of this list's")
+    return int(page_token) if page_token else None
 
 
 def _renamed(segment: str, names: Aliases) -> str:
