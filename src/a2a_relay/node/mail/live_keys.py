@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.core.call import Call
@@ -55,9 +58,26 @@ class LiveKeys:
         self._streams = streams
         self._records: dict[str, _Record] = {}
         self._bytes = 0
+        self._undecided: dict[str, asyncio.Event] = {}
+        """Keys of calls of which it is not known yet whether they become letters."""
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @asynccontextmanager
+    async def turn(self, key: IdempotencyKey | None) -> AsyncIterator[None]:
+        """Whoever comes with a key waits until it is settled what becomes of the call that came with it before."""
+        if key is None:
+            yield
+            return
+        while (before := self._undecided.get(key.scope)) is not None:
+            await before.wait()
+        decided = self._undecided[key.scope] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._undecided[key.scope]
+            decided.set()
 
     def replay(self, key: IdempotencyKey, held: Held) -> bool:
         """Answer a call as its key was answered before; False when it was not used.

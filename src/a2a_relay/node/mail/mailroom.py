@@ -178,7 +178,7 @@ class Mailroom:
                     return
             elif held.is_gone:
                 return  # who has gone while waiting has queued nothing (decision 8)
-            if self.present(call.address) is None and not self._queues(call):
+            if self.present(call.address) is None and (thread.is_agents or not self._queues(call)):
                 raise away(self.node.find_session(call.address))
         await self._queue(held, thread.task_id, thread.context)
 

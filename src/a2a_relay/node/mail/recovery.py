@@ -53,7 +53,9 @@ class Recovery:
             if not await self._mailbox.take_over(session.address, letter.id, letter.lease, lease):
                 continue
             letter = letter._replace(lease=lease)
-            if letter.alias.task_id:
+            if not letter.params:  # a call whose answer was late, and will not come any more
+                await self._deliveries.bury(letter, DeadReason.DELIVERED_UNKNOWN)
+            elif letter.alias.task_id:
                 self._ask(self._deliveries.take_in_hand(letter, session))
             elif not may_run_again(session) or not letter.params:  # one whose answer was late has none
                 await self._deliveries.bury(letter, DeadReason.DELIVERED_UNKNOWN)
