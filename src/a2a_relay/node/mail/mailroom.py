@@ -15,7 +15,7 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.call import NO_OPTIONS, Call, Form
 from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import Result, Sink
-from a2a_relay.core.letter import ID_PREFIX, Draft, Entry, Letter, LetterEvent, Receipt
+from a2a_relay.core.letter import ID_PREFIX, DeadReason, Draft, Entry, IdempotencyKey, Letter, LetterEvent, Receipt
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.principal import Role
 from a2a_relay.core.router import away
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
 
 SWEEP_SECONDS = 1.0
+ABANDONED_SWEEPS = 30
+"""Every so many sweeps it is looked for letters that nobody holds any more."""
 _ENDS = (LetterEvent.DONE, LetterEvent.EXPIRED, LetterEvent.DEAD, LetterEvent.CANCELED)
 SENDS = (Operation.SEND, Operation.STREAM)
 
@@ -75,6 +77,7 @@ class Mailroom:
         """Whether the store has failed in a step that may have been taken all the same."""
         self._is_count_stale = True
         """Whether the store is to be asked how many letters are waiting."""
+        self._sweeps = 0
 
     @property
     def parts(self) -> LetterParts:
@@ -152,11 +155,19 @@ class Mailroom:
         except StoreError as error:
             self.tell_trouble(error)
             held.refuse(Refused(Reason.STORE_FAILED))
+        except Exception:  # a bug: it is told of, and whoever called is not left waiting
+            held.refuse(Refused(Reason.INTERNAL))
+            raise
 
     async def _send(self, held: Held) -> None:
         """Deliver a message now, or after a short wait, or queue it."""
+        key = key_of(held.call, self.node.limits.idempotency_time_seconds)
+        async with self._keys.turn(key):
+            if not held.is_gone:
+                await self._send_once(held, key)
+
+    async def _send_once(self, held: Held, key: IdempotencyKey | None) -> None:
         call = held.call
-        key = key_of(call, self.node.limits.idempotency_time_seconds)
         if key is not None:
             if self._keys.replay(key, held):
                 return
@@ -224,6 +235,7 @@ class Mailroom:
         if is_new:
             self.publish(letter, LetterEvent.ACCEPTED)
             self.may_hold_letters(call.address)
+            self.node.owners.learn(call.address, call.principal.owner, call.spans.context_id or "")
         self._answer_queued(held, letter, is_new=is_new)
         self.deliveries.wake(call.address)
 
@@ -342,6 +354,9 @@ class Mailroom:
             return
         try:
             await self.sweep()
+            self._sweeps += 1
+            if self._sweeps % ABANDONED_SWEEPS == 0:
+                await self.give_up_abandoned()
         except StoreError as error:
             self.tell_trouble(error)
         self._sweep_soon()
@@ -370,6 +385,16 @@ class Mailroom:
         """Whoever follows a letter that has ended unnoticed is told so."""
         for tenant, id in self.followers.followed():
             await self.tell_if_ended(tenant, id)
+
+    async def give_up_abandoned(self, limit: int = 200) -> None:
+        """Bury what is overdue and was left leased by a session whose agent has not come back."""
+        for letter in await self.mailbox.overdue(limit):
+            if (
+                self.node.find_session(letter.address) is None
+                and self.deliveries.in_hand(letter.address, letter.id) is None
+                and not self.late.has(letter.id)
+            ):
+                await self.deliveries.bury(letter, DeadReason.DELIVERED_UNKNOWN)
 
     def renew(self) -> None:
         """Learn anew which agents letters are waiting for: another process, or an operator, has changed that."""

@@ -9,10 +9,11 @@ from mail_relay import STREAMING_CARD, MailRelay, is_asked, message, said, task
 
 from a2a_relay.a2a.spans import Spans
 from a2a_relay.core.call import Form
-from a2a_relay.core.letter import Filter
+from a2a_relay.core.letter import Filter, LetterState
+from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailRules
 from a2a_relay.core.principal import Role
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
 
@@ -310,3 +311,258 @@ class TestStreaming:
         found = await relay.ask("GetTask", id)
         assert found["status"]["state"] == "TASK_STATE_COMPLETED"
         assert found["artifacts"] == [{"artifactId": "x", "parts": []}]
+
+
+ANN = make_principal(role=Role.SENDER, identity="ann")
+BOB = make_principal(role=Role.SENDER, identity="bob")
+COMPLETED = {"state": "TASK_STATE_COMPLETED"}
+
+
+async def only_letter(relay: MailRelay) -> object:
+    """The one letter there is."""
+    (listed,) = (await relay.mailbox.list("acme", Filter(), None, 10)).letters
+    return await relay.mailbox.find("acme", listed.id)
+
+
+class TestKeys:
+    async def test_calls_with_one_key_that_wait_for_the_agent_are_made_once(self):
+        relay = MailRelay(rules=MailRules(sync_wait_seconds=3))
+        await relay.known()
+        call = make_call("SendMessage", message(), idempotency_key="k")
+        sinks = [RecordingSink() for _ in range(5)]
+        for sink in sinks:
+            relay.node.submit(call, sink)
+        await relay.settled()
+        link = await relay.attach()
+        await answer(relay, link, {"message": {"messageId": "r", "role": "ROLE_AGENT", "parts": []}})
+        assert link.transport.take_all() == []
+        reasons = [sink.outcome.reason for sink in sinks if isinstance(sink.outcome, Refused)]
+        assert reasons == [Reason.IDEMPOTENCY_IN_FLIGHT] * 4
+
+    async def test_a_call_that_waits_and_one_that_does_not_are_one_call(self):
+        relay = MailRelay(rules=MailRules(sync_wait_seconds=3))
+        await relay.known()
+        for wait_seconds in (3.0, 0.0):
+            call = make_call("SendMessage", message(), idempotency_key="k", wait_seconds=wait_seconds)
+            relay.node.submit(call, RecordingSink())
+        await relay.settled()
+        link = await relay.attach()
+        await answer(relay, link, {"message": {"messageId": "r", "role": "ROLE_AGENT", "parts": []}})
+        assert link.transport.take_all() == []
+        assert not relay.mailbox.backlog()
+
+    async def test_an_answer_that_is_given_again_has_the_relays_ids_too(self, relay):
+        await relay.known()
+        id = await queued(relay)
+        link = await relay.attach()
+        task_of_agent = {"id": "a1", "contextId": "c1", "status": COMPLETED}
+        await answer(relay, link, {"task": task_of_agent})
+        more = make_call("SendMessage", message(taskId=id), spans=Spans(task_id=id), idempotency_key="k")
+        sink = RecordingSink()
+        relay.node.submit(more, sink)
+        await relay.settled()
+        await answer(relay, link, {"task": task_of_agent})
+        again = await relay.send(more)
+        assert said(sink)["task"]["id"] == id
+        assert again == said(sink)
+
+
+class TestAnswersThatAreOdd:
+    async def test_one_too_long_to_rewrite_is_the_letters_answer_all_the_same(self, relay):
+        await relay.known()
+        id = await queued(relay)
+        link = await relay.attach()
+        history = [{"messageId": str(number), "taskId": "a1"} for number in range(3000)]
+        await answer(relay, link, {"task": {"id": "a1", "contextId": "c1", "status": COMPLETED, "history": history}})
+        link.play("xx")
+        assert (await only_letter(relay)).state is LetterState.DONE
+        assert len((await relay.ask("GetTask", id))["history"]) == 3000
+
+    async def test_a_list_too_long_to_filter_is_refused_and_costs_no_link(self, relay):
+        link = await relay.attach()
+        sink = RecordingSink()
+        relay.node.submit(make_call("ListTasks", b"{}", principal=ANN), sink)
+        await relay.settled()
+        await answer(relay, link, {"tasks": [{"id": str(number)} for number in range(3000)]})
+        assert sink.outcome.reason is Reason.INVALID_AGENT_RESPONSE
+
+    async def test_an_id_with_half_a_character_names_nothing(self, relay):
+        await relay.known()
+        await queued(relay)
+        link = await relay.attach()
+        await answer(relay, link, {"task": {"id": "\ud800", "contextId": "c1", "status": COMPLETED}})
+        letter = await only_letter(relay)
+        assert letter.state is LetterState.DONE
+        assert letter.alias.task_id == ""
+
+
+class TestQuestionsThatAreOdd:
+    @pytest.mark.parametrize("token", ["\u00b2", "9" * 30, "-1", "x"])
+    async def test_a_page_token_of_nobodys_is_refused(self, relay, token):
+        await relay.known()
+        await queued(relay)
+        params = json.dumps({"pageToken": token}).encode()
+        assert (await relay.send(make_call("ListTasks", params))).reason is Reason.INVALID_PARAMS
+
+    async def test_whoever_calls_is_not_left_waiting_by_a_bug(self, relay, monkeypatch):
+        await relay.known()
+
+        async def fails(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(relay.mailbox, "accept", fails)
+        assert (await relay.send(make_call("SendMessage", message()))).reason is Reason.INTERNAL
+        assert [notice for notice in relay.observer.notices if notice[0] == "internal_error"]
+
+
+class TestContextsOfOthers:
+    async def test_a_context_that_a_caller_has_named_is_his_before_its_agent_wakes(self, relay):
+        await relay.known()
+        spans = Spans(context_id="mine")
+        await relay.send(make_call("SendMessage", message(), principal=ANN, spans=spans, form=Form.PLAIN))
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            relay.node.submit(make_call("SendMessage", message(), principal=BOB, spans=spans), RecordingSink())
+
+    async def test_a_letter_does_not_go_on_in_the_agents_context_of_somebody_else(self, relay):
+        await relay.known()
+        params = message(contextId="mine")
+        await relay.send(make_call("SendMessage", params, principal=ANN, spans=Spans(context_id="mine")))
+        relay.node.owners.require_own = lambda *_: None  # as if it had been nobody's when it came
+        await relay.send(make_call("SendMessage", params, principal=BOB, spans=Spans(context_id="mine")))
+        link = await relay.attach()
+        await answer(relay, link, {"task": {"id": "a1", "contextId": "anns", "status": COMPLETED}})
+        request = await answer(relay, link, {"message": {}})
+        assert request["params"]["message"]["contextId"] == "mine"
+
+    async def test_a_context_of_the_relays_that_the_agent_has_taken_stays_its_callers(self, relay):
+        await relay.known()
+        await queued(relay, principal=ANN)
+        letter = await only_letter(relay)
+        link = await relay.attach()
+        await answer(relay, link, {"task": {"id": "a1", "contextId": letter.context_id, "status": COMPLETED}})
+        desk = LetterDesk(relay.node.mail.parts)
+        await desk.purge(make_principal(), "acme", Filter(), "test", is_all=True)
+        spans = Spans(context_id=letter.context_id)
+        more = message(contextId=letter.context_id)
+        refused = await relay.send(make_call("SendMessage", more, principal=BOB, spans=spans))
+        assert refused.reason is Reason.TASK_NOT_FOUND
+        assert await relay.send(make_call("SendMessage", more, principal=ANN, spans=spans)) is None  # its agent has it
+
+
+class TestLateAnswers:
+    async def late(self, relay: MailRelay, link, **fields: object) -> dict:
+        """A call of Ann's whose time has passed: the request that its agent has."""
+        sink = RecordingSink()
+        call = make_call("SendMessage", message(), principal=ANN, timeout_seconds=1, **fields)
+        self.taken = relay.node.submit(call, sink)
+        await relay.settled()
+        relay.clock.advance(2)
+        await relay.settled()
+        assert sink.outcome.reason is Reason.AGENT_TIMEOUT
+        return link.transport.take()["payload"]
+
+    async def test_a_task_that_is_told_late_is_its_callers_alone(self, relay):
+        link = await relay.attach()
+        request = await self.late(relay, link)
+        late = {"task": {"id": "a1", "contextId": "c1", "status": COMPLETED}}
+        reply = {"type": "a2a.response", "payload": {"id": request["id"], "result": late}}
+        link.link.receive(json.dumps(reply).encode())
+        await relay.settled()
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            relay.node.submit(make_call("GetTask", b"{}", principal=BOB, spans=task("a1")), RecordingSink())
+
+    async def test_a_call_is_not_made_again_by_another_process(self, relay):
+        link = await relay.attach()
+        await self.late(relay, link)
+        relay = relay.restarted()
+        link = await relay.attach()
+        assert link.transport.take_all() == []
+        assert (await only_letter(relay)).reason == "delivered_unknown"
+
+    async def test_nor_by_an_operator(self, relay):
+        link = await relay.attach()
+        await self.late(relay, link)
+        relay = relay.restarted()
+        link = await relay.attach()
+        await LetterDesk(relay.node.mail.parts).redrive(make_principal(), "acme", Filter(), "test", is_all=True)
+        await relay.settled()
+        assert link.transport.take_all() == []
+        assert (await only_letter(relay)).reason == "delivered_unknown"
+
+    async def test_who_hangs_up_behind_the_deadline_leaves_the_answer_awaited(self, relay):
+        link = await relay.attach()
+        request = await self.late(relay, link, spans=Spans(context_id="rly-of-nobody"))
+        relay.node.abandon(self.taken)
+        reply = {"type": "a2a.response", "payload": {"id": request["id"], "result": {"message": {"messageId": "r"}}}}
+        link.link.receive(json.dumps(reply).encode())
+        await relay.settled()
+        assert (await only_letter(relay)).state is LetterState.DONE
+
+
+class TestLettersThatNobodyHolds:
+    async def test_one_whose_agent_never_comes_back_is_given_up_when_its_time_has_passed(self):
+        relay = MailRelay(limits=Limits(resume_grace_seconds=0))
+        await relay.known()
+        id = str((await relay.send(make_call("SendMessage", message(), ttl_seconds=60)))["task"]["id"])
+        await relay.attach()
+        relay = relay.restarted()
+        relay.node.agents.expect(make_address(), None)
+        relay.clock.advance(61)
+        await relay.node.mail.give_up_abandoned()
+        assert (await only_letter(relay)).state is LetterState.DEAD
+        assert (await relay.ask("GetTask", id))["status"]["state"] == "TASK_STATE_FAILED"
+
+    async def test_one_that_its_agent_works_at_is_left_alone(self, relay):
+        await relay.known()
+        await relay.send(make_call("SendMessage", message(), ttl_seconds=60))
+        await relay.attach()
+        relay.clock.advance(61)
+        await relay.node.mail.give_up_abandoned()
+        assert (await only_letter(relay)).state is LetterState.LEASED
+
+    async def test_one_that_could_not_be_handed_over_is_tried_again(self, relay, monkeypatch):
+        await relay.known()
+        await queued(relay)
+        find_context = relay.mailbox.find_context
+        failures = [StoreError("the disk is gone")]
+
+        async def fails_once(*args: str) -> object:
+            if failures:
+                raise failures.pop()
+            return await find_context(*args)
+
+        monkeypatch.setattr(relay.mailbox, "find_context", fails_once)
+        link = await relay.attach()
+        assert link.transport.take_all() == []
+        relay.clock.advance(5)
+        await relay.settled()
+        await answer(relay, link, {"message": {"messageId": "r"}})
+        assert (await only_letter(relay)).state is LetterState.DONE
+
+    async def test_what_an_earlier_session_has_left_is_found_when_the_store_is_back(self, relay, monkeypatch):
+        await relay.known()
+        await queued(relay)
+        await relay.attach()
+        relay = relay.restarted()
+        leased = relay.mailbox.leased
+        failures = [StoreError("the disk is gone")]
+
+        async def fails_once(*args: str) -> object:
+            if failures:
+                raise failures.pop()
+            return await leased(*args)
+
+        monkeypatch.setattr(relay.mailbox, "leased", fails_once)
+        link = await relay.attach()
+        relay.clock.advance(5)
+        await relay.settled()
+        assert (await answer(relay, link, {"message": {"messageId": "r"}}))["meta"]["attempt"] == 2
+
+    async def test_who_follows_a_letter_that_is_purged_is_told(self, relay):
+        await relay.known()
+        reader = RecordingSink()
+        relay.node.stream(make_call("SendStreamingMessage", message()), reader)
+        await relay.settled()
+        desk = LetterDesk(relay.node.mail.parts)
+        await desk.purge(make_principal(), "acme", Filter(), "test", is_all=True)
+        assert reader.failure.reason is Reason.TASK_NOT_FOUND
