@@ -6,6 +6,8 @@ its tenant's: one that the agent made by itself, or that was made before anybody
 
 from __future__ import annotations
 
+import hashlib
+
 from a2a_relay.a2a import listing
 from a2a_relay.a2a.facts import read_facts
 from a2a_relay.a2a.methods import Operation
@@ -20,6 +22,7 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.ports.task_index import TaskIndex
 
 _SENDS = (Operation.SEND, Operation.STREAM)
+_MAX_KEY_CHARS = 128
 
 
 class Owners:
@@ -62,7 +65,10 @@ class Owners:
     def require_own(self, call: Call, id: str) -> None:
         """Refuse an id that is known to be somebody else's. Raises TASK_NOT_FOUND."""
         principal = call.principal
-        if principal.role is not Role.ADMIN and self._index.owner(call.address, id) not in (None, principal.owner):
+        if principal.role is not Role.ADMIN and self._index.owner(call.address, _key(id)) not in (
+            None,
+            principal.owner,
+        ):
             raise Refused(Reason.TASK_NOT_FOUND)
 
     def sink_for(self, call: Call, sink: Sink) -> Sink:
@@ -96,18 +102,18 @@ class Owners:
     def learn(self, address: Address, owner: str, *ids: str) -> None:
         """An agent has named a task and its context, or taken the relay's own ids: they are this caller's."""
         if self.is_shared(address.tenant):
-            self._index.learn(address, [id for id in ids if id], owner)
+            self._index.learn(address, [_key(id) for id in ids if id], owner)
 
     def may_see(self, call: Call, id: str) -> bool:
         """Whether an id is known to be the caller's; an admin sees everything that is known."""
-        owner = self._index.owner(call.address, id)
+        owner = self._index.owner(call.address, _key(id))
         return owner is not None and (call.principal.role is Role.ADMIN or owner == call.principal.owner)
 
 
 def _learn(index: TaskIndex, address: Address, owner: str, body: bytes) -> bool:
     """Learn whose task an answer or an event names; whether it names any."""
     _, task_id, context_id, _ = read_facts(body)
-    ids = [id for id in (task_id, context_id) if id is not None and not id.startswith(ID_PREFIX)]
+    ids = [_key(id) for id in (task_id, context_id) if id is not None and not id.startswith(ID_PREFIX)]
     if ids:
         index.learn(address, ids, owner)
     return task_id is not None or context_id is not None
@@ -117,6 +123,11 @@ _TASK_HEAD = b'{"task":{"id":"'
 _TASK_HEAD_SIZE = len(_TASK_HEAD)
 _CONTEXT_HEAD = b'","contextId":"'
 _CONTEXT_HEAD_SIZE = len(_CONTEXT_HEAD)
+
+
+def _key(id: str) -> str:
+    """What an id is known by: callers and agents choose it, and it may be as long as a body."""
+    return id if len(id) <= _MAX_KEY_CHARS else hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class _Learning:
@@ -137,7 +148,11 @@ class _Learning:
                 end = body.find(b'"', _TASK_HEAD_SIZE)
                 behind = end + _CONTEXT_HEAD_SIZE
                 last = body.find(b'"', behind)
-                if body[end:behind] == _CONTEXT_HEAD and body.find(b"\\", 0, last) < 0:
+                if (
+                    body[end:behind] == _CONTEXT_HEAD
+                    and last - _TASK_HEAD_SIZE <= _MAX_KEY_CHARS
+                    and body.find(b"\\", 0, last) < 0
+                ):
                     ids = (body[_TASK_HEAD_SIZE:end].decode(), body[behind:last].decode())
                     self._index.learn(self._address, ids, self._owner)
                     self._sink.answer(outcome)
@@ -168,4 +183,4 @@ class _Filtering:
 
     def _is_own(self, task_id: str, context_id: str) -> bool:
         ids = (task_id, context_id)
-        return all(self._index.owner(self._address, id) in (None, self._owner) for id in ids if id)
+        return all(self._index.owner(self._address, _key(id)) in (None, self._owner) for id in ids if id)

@@ -93,7 +93,8 @@ def read_filter(asked: Mapping[str, Any]) -> Filter:
     """The filter that is asked for. Raises INVALID_PARAMS for a word it does not have: that would mean more letters."""
     texts = {name: value for name, value in asked.items() if name != "before"}
     for name, value in texts.items():
-        if name not in _TEXTS or not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
+        is_text = isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and jsonbytes.has_utf8(value)
+        if name not in _TEXTS or not is_text:
             raise Refused(Reason.INVALID_PARAMS, f"letters are chosen by {', '.join(Filter._fields)}, each a text")
     if texts.get("state", "dead") not in LetterState._value2member_map_:
         raise Refused(Reason.INVALID_PARAMS, f"state is one of {', '.join(LetterState)}")

@@ -260,6 +260,6 @@ def _members(document: bytes) -> dict[str, bytes]:
 
 def _reason_of(body: Mapping[str, bytes]) -> str:
     reason = jsonbytes.text(body.get("reason"))
-    if reason is None:
+    if reason is None or not jsonbytes.has_utf8(reason):
         raise Refused(Reason.INVALID_PARAMS, "reason is a text")
     return reason

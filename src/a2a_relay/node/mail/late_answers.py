@@ -11,12 +11,16 @@ from a2a_relay.a2a.snapshot import Snapshot
 from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result, Sink
 from a2a_relay.core.letter import Alias, Answer, AnswerKind, DeadReason, Draft, Letter, LetterEvent
+from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.mail.delivery import TROUBLE_SECONDS, Delivery, Question
 from a2a_relay.node.mail.ids import new_id
 
 if TYPE_CHECKING:
     from a2a_relay.node.mail.mailroom import Mailroom
+
+_SHARE = 4
+"""One in so many of the calls that an agent may have in flight may be late: they stay for long, and cost no caller."""
 
 
 class LateAnswers:
@@ -41,6 +45,7 @@ class LateAnswers:
             or self._node.is_leaving
             or sink is None
             or isinstance(sink, Delivery | Question | _Late)
+            or self._has_its_fill(exchange.session)
         ):
             return False
         late = _Late(self, sink)
@@ -48,6 +53,11 @@ class LateAnswers:
         exchange.expires_at = self._node.clock.monotonic() + limits.late_answer_seconds
         self._room.jobs.start(self._note(exchange, late))
         return True
+
+    def _has_its_fill(self, session: Session) -> bool:
+        """Whether so many late answers of an agent are awaited that calls in time would find no room beside them."""
+        late = sum(isinstance(exchange.sink, _Late) for exchange in session.exchanges.values())
+        return late * _SHARE >= self._node.limits.unary_in_flight
 
     def leave(self, exchange: Exchange) -> bool:
         """Whoever awaited a call is gone; whether its answer is taken all the same."""

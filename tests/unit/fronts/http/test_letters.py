@@ -389,6 +389,8 @@ async def test_letters_are_purged(post: Post) -> None:
         b'{"reason":"r","all":true,"all":true}',
         b'{"reason":"r","filter":{"agent":"zoe","agent":"zaf"}}',
         b'{"reason":"\xff","all":true}',
+        b'{"reason":"\\ud800","all":true}',
+        {"reason": "r", "filter": {"agent": "\ud800"}},
     ],
 )
 async def test_an_order_that_is_not_clear_changes_nothing(post: Post, action: str, body: Any) -> None:

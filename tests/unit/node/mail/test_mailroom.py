@@ -423,6 +423,20 @@ class TestContextsOfOthers:
         with pytest.raises(Refused, match="TASK_NOT_FOUND"):
             relay.node.submit(make_call("SendMessage", message(), principal=BOB, spans=spans), RecordingSink())
 
+    async def test_a_name_of_any_length_is_its_callers_and_costs_a_short_one(self, relay, monkeypatch):
+        learned = []
+        index = relay.node.owners._index
+        learn = index.learn
+        monkeypatch.setattr(
+            index, "learn", lambda address, ids, owner: (learned.extend(ids), learn(address, ids, owner))
+        )
+        await relay.known()
+        spans = Spans(context_id="c" * 100_000)
+        await relay.send(make_call("SendMessage", message(), principal=ANN, spans=spans))
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            relay.node.submit(make_call("SendMessage", message(), principal=BOB, spans=spans), RecordingSink())
+        assert max(map(len, learned)) <= 128
+
     async def test_a_letter_does_not_go_on_in_the_agents_context_of_somebody_else(self, relay):
         await relay.known()
         params = message(contextId="mine")
@@ -488,6 +502,21 @@ class TestLateAnswers:
         await relay.settled()
         assert link.transport.take_all() == []
         assert (await only_letter(relay)).reason == "delivered_unknown"
+
+    async def test_those_of_one_caller_leave_room_for_the_calls_of_others(self):
+        relay = MailRelay(limits=Limits(unary_in_flight=8))
+        link = await relay.attach()
+        named = []
+        for _ in range(8):
+            sink = RecordingSink()
+            relay.node.submit(make_call("SendMessage", message(), timeout_seconds=1), sink)
+            relay.clock.advance(2)
+            await relay.settled()
+            named.append("task" in sink.outcome.metadata)
+        assert named == [True] * 2 + [False] * 6
+        link.transport.take_all()
+        relay.node.submit(make_call("SendMessage", message(), principal=BOB), RecordingSink())
+        assert link.transport.take()["type"] == "a2a.request"
 
     async def test_who_hangs_up_behind_the_deadline_leaves_the_answer_awaited(self, relay):
         link = await relay.attach()
@@ -566,3 +595,4 @@ class TestLettersThatNobodyHolds:
         desk = LetterDesk(relay.node.mail.parts)
         await desk.purge(make_principal(), "acme", Filter(), "test", is_all=True)
         assert reader.failure.reason is Reason.TASK_NOT_FOUND
+        assert relay.node.mail.waiting == 0
