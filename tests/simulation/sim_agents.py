@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
+from sim_kinds import Kind
 from sim_ledger import Ledger, token_of
 
 from a2a_relay.a2a import jsonrpc
@@ -23,33 +24,6 @@ SENDS = ("SendMessage", "SendStreamingMessage", "message/send", "message/stream"
 CONNECTORS_REASONS = (Reason.AGENT_OFFLINE, Reason.AGENT_TIMEOUT, Reason.AGENT_DISCONNECTED)
 NO_TASK = {"code": -32001, "message": "no such task"}
 NORMAL = 1000
-
-
-class Kind(NamedTuple):
-    """What an agent can."""
-
-    name: str
-    is_native: bool = True
-    remembers: bool = False
-    resumes: bool = False
-    streams: bool = False
-    is_idempotent: bool = False
-    adopts: bool = False
-
-
-KINDS = (
-    Kind("remembering", remembers=True),
-    Kind("resuming", remembers=True, resumes=True),
-    Kind("remembering and streaming", remembers=True, streams=True),
-    Kind("resuming and streaming", remembers=True, resumes=True, streams=True),
-    Kind("native alone"),
-    Kind("streaming alone", streams=True),
-    Kind("idempotent", is_idempotent=True),
-    Kind("idempotent and streaming", is_idempotent=True, streams=True),
-    Kind("relay-go", is_native=False),
-    Kind("adopting", remembers=True, adopts=True),
-    Kind("adopting and streaming", remembers=True, streams=True, adopts=True),
-)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from sim_ledger import Ledger
+from sim_ledger import Ledger, Story
 
 from a2a_relay.a2a import spans
 from a2a_relay.a2a.methods import BY_NAME
@@ -33,6 +33,8 @@ class Asked:
     node: RelayNode
     about: str = ""
     """The relay's task that it names."""
+    before: tuple[Story, ...] = ()
+    """The letters of its context that were accepted before it was sent."""
     taken: Any = None
     is_cut: bool = False
     seen: int = 0
@@ -114,6 +116,8 @@ class SimClient:
         is_slow = call.streams and self._chance.random() < 0.2
         sink = RecordingSink(room=1 if is_slow else None)
         asked = Asked(call, sink, token, node, about or (read.task_id or ""))
+        if token and read.context_id is not None:
+            asked.before = self._ledger.accepted_before(address, read.context_id)
         self.asked.append(asked)
         self._unread[asked] = None
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from a2a_relay.core.address import Address
-from a2a_relay.core.letter import Draft, Letter, LetterState
+from a2a_relay.core.letter import DeadReason, Draft, Letter, LetterState
 
 WAITING = (LetterState.QUEUED, LetterState.LEASED)
 
@@ -29,6 +29,8 @@ class Story:
     """Whether `accept` has returned."""
     is_purged: bool = False
     was_handed_over: bool = False
+    leased_in: int = 0
+    """The process that has leased it last."""
     deliveries: int = 0
 
     @property
@@ -51,6 +53,10 @@ class Ledger:
     stories: dict[str, Story] = field(default_factory=dict)
     by_token: dict[str, list[Story]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    processes: int = 0
+    """How many there were so far."""
+    violation: Violation | None = None
+    """The first one: it may have been raised where the relay has caught it."""
 
     def note(self, text: str) -> None:
         """One line for whoever reads a schedule that has failed."""
@@ -59,7 +65,14 @@ class Ledger:
     def require(self, is_true: bool, rule: str, *facts: Any) -> None:
         """Raise Violation, unless a rule holds."""
         if not is_true:
-            raise Violation(f"{rule}: {', '.join(map(str, facts))}")
+            violation = Violation(f"{rule}: {', '.join(map(str, facts))}")
+            self.violation = self.violation or violation
+            raise violation
+
+    def require_none(self) -> None:
+        """Raise what was violated so far, if anything was."""
+        if self.violation is not None:
+            raise self.violation
 
     # effects in the store
 
@@ -82,16 +95,22 @@ class Ledger:
             self.require(story.letter.state is LetterState.QUEUED, "one lease at a time", letter.id, story.letter.state)
             self.require(letter.expires_at > now, "no letter is leased that has expired", letter.id)
             self.require_turn(story)
-            story.letter = letter
+            story.letter, story.leased_in = letter, self.processes
 
     def moved(self, letter: Letter | None, id: str) -> None:
         """A letter as the store has it now; None: it was removed."""
         story = self.stories.get(id)
-        if story is None:
-            return
         if letter is None:
-            story.is_purged = True
+            if story is not None:
+                story.is_purged = True
             return
+        if story is None:  # accepted by a process that was killed before it knew
+            story = self.stories[id] = Story(letter, token_of(letter.params), is_late=not letter.params, scope="")
+            if story.token:
+                self.by_token.setdefault(story.token, []).append(story)
+        if letter.reason == DeadReason.DELIVERED_UNKNOWN and story.leased_in == self.processes:
+            was_there = story.was_handed_over or story.is_late
+            self.require(was_there, "nothing is given up as delivered that never was", letter.id)
         if letter.number != story.letter.number:  # redriven
             story.deliveries, story.was_handed_over = 0, False
         story.letter = letter
@@ -126,6 +145,14 @@ class Ledger:
         )
         story.deliveries += 1
         story.was_handed_over = True
+
+    def accepted_before(self, address: Address, context: str) -> tuple[Story, ...]:
+        """The letters of a context that are known to wait now."""
+        return tuple(
+            story
+            for story in self.waiting(address)
+            if story.letter.context == context and story.is_told and not story.is_late
+        )
 
     def waiting(self, address: Address | None = None) -> list[Story]:
         """The letters that wait, of one agent or of all."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from sim_agents import KINDS, SimAgent
+from sim_agents import SimAgent
+from sim_checks import check_rest, check_tasks, is_busy
 from sim_clients import SimClient
+from sim_kinds import KINDS
 from sim_ledger import Ledger
 from sim_store import UnsteadyMailbox
 
@@ -77,7 +78,7 @@ class World:
         self.clock = FakeClock()
         self.ledger = Ledger()
         self._database = Database(store) if store is not None else None
-        self._mailbox: Mailbox = (
+        self.mailbox: Mailbox = (
             MemoryMailbox(self.clock.now) if self._database is None else SqliteMailbox(self._database, self.clock.now)
         )
         self._directory = MemoryDirectory()
@@ -94,7 +95,6 @@ class World:
         self.admin = make_principal()
         self.live: dict[str, int] = {}
         self.observers: list[RecordingObserver] = []
-        self.processes = 0
         self.start()
         for agent in self.agents:
             self.ledger.note(f"{agent.address}: {agent.kind.name}")
@@ -103,16 +103,16 @@ class World:
 
     def start(self) -> None:
         """A process of the relay begins."""
-        self.processes += 1
+        self.ledger.processes += 1
         self._process = ProcessClock(self.clock)
-        self.store = UnsteadyMailbox(self._mailbox, self.ledger, self.chance, self.clock.now)
+        self.store = UnsteadyMailbox(self.mailbox, self.ledger, self.chance, self.clock.now)
         self.observers.append(RecordingObserver())
         self.node: RelayNode = make_node(
             clock=self._process,
             observer=self.observers[-1],
             directory=self._directory,
             limits=LIMITS,
-            epoch=f"p{self.processes}",
+            epoch=f"p{self.ledger.processes}",
             policy=STREAMS,
             mailbox=self.store,
             mail_policy=MailPolicy(RULES),
@@ -131,6 +131,11 @@ class World:
         for client in self.clients:
             client.lose(self.node)
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._database is not None:  # what was on its way to the disk may have got there
+            self._database.flush()
+            listed = await self.mailbox.list("acme", Filter(), None, 1000)
+            for id in {*self.ledger.stories, *(letter.id for letter in listed.letters)}:
+                self.ledger.moved(await self.mailbox.find("acme", id), id)
         self.start()
 
     async def leave(self) -> None:
@@ -185,6 +190,9 @@ class World:
         self.ledger.note(f"  {agent.address} got {token} {task} as {payload['id']}")
         self.live[token] = self.live.get(token, 0) + 1
         is_keyed = any(token == key[4] for client in self.clients for key in client.keys)
+        asked = next(one for client in self.clients for one in client.asked if one.token == token)
+        overtaken = [story.letter.id for story in asked.before if story.is_waiting]
+        self.ledger.require(is_keyed or not overtaken, "no call overtakes letters of its context", token, overtaken)
         others = self.ledger.by_token.get(token, ())
         self.ledger.require(is_keyed or self.live[token] == 1, "a live call is made once", token)
         self.ledger.require(
@@ -206,17 +214,19 @@ class World:
             self.ledger.note(f"{self.clock.monotonic():7.1f} {name}")
             await step()
             await self.settle(turns=self.chance.choice((0, 1, 3, None, None)))
-            self._look()
+            self.look()
         await self._rest()
-        self._check_rest()
-        await self._check_tasks()
+        check_rest(self)
+        await check_tasks(self)
         await self.leave()
         if self._database is not None:
             self._database.close()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Clients read what has come; what is wrong with it, or has gone wrong anywhere, is raised."""
         for client in self.clients:
             client.look()
+        self.ledger.require_none()
 
     def _draw(self) -> tuple[str, Callable[[], Any]]:
         names = list(_WEIGHTS)
@@ -299,13 +309,13 @@ class World:
             if not agent.is_attached:
                 agent.attach(self.node)
             agent.set_paused(is_paused=False)
-            await self._mailbox.pause(agent.address, False, _ACT)
+            await self.mailbox.pause(agent.address, False, _ACT)
             self.node.mail.changed(agent.address)  # type: ignore[union-attr]
         begun_at = self.clock.monotonic()
         until = begun_at + REST_SECONDS
         while self.clock.monotonic() < until:
             await self.settle()
-            self._look()
+            self.look()
             for agent in self.agents:
                 if not agent.is_attached:
                     agent.attach(self.node)
@@ -316,88 +326,15 @@ class World:
                     await self.settle()
             for client in self.clients:
                 client.read_on()
-            if not self.ledger.waiting() and not self._is_busy():
+            if not self.ledger.waiting() and not is_busy(self):
                 break
             self.clock.advance(2 if self.clock.monotonic() < begun_at + 120 else 20)
         for _ in range(3):  # the store is swept once a second
             self.clock.advance(1.2)
             await self.settle()
-        self._look()
-
-    def _is_busy(self) -> bool:
-        node, mail = self.node, self.node.mail
-        assert mail is not None
-        sessions = sum(len(session.exchanges) for session in node._hub)
-        return bool(
-            sessions
-            or len(node.exchanges)
-            or len(node.streams)
-            or len(node.wheel)
-            or len(mail.jobs)
-            or any(not asked.sink.is_over and not asked.is_cut for client in self.clients for asked in client.asked)
-        )
-
-    def _check_rest(self) -> None:
-        """What must hold when nothing is under way."""
-        require, node, mail = self.ledger.require, self.node, self.node.mail
-        assert mail is not None
-        left = [(story.letter.id, story.letter.state, story.letter.address) for story in self.ledger.waiting()]
-        require(not left, "every letter has ended", left)
-        for client in self.clients:
-            for asked in client.asked:
-                is_answered = asked.sink.is_over or asked.is_cut
-                require(is_answered, "everybody is answered", asked.call.method, asked.about, asked.token)
-        deliveries = mail.deliveries
-        kept = {
-            "exchanges": [list(session.exchanges) for session in node._hub if session.exchanges],
-            "in flight": len(node.exchanges),
-            "streams": len(node.streams),
-            "timers": len(node.wheel),
-            "jobs": len(mail.jobs),
-            "in hand": deliveries._in_hand,
-            "drains": deliveries._draining,
-            "drain timers": deliveries._timers,
-            "followers": mail.followers._by_letter
-            if hasattr(mail.followers, "_by_letter")
-            else mail.followers._by_task,
-            "expected": mail._expected._waiting,
-            "late": mail.late._ids,
-        }
-        kept = {name: found for name, found in kept.items() if found}
-        require(not kept, "nothing is kept in memory", kept)
-        snapshot = node.snapshot()
-        waiting = sum(self._mailbox.backlog().values())
-        events = [str(event) for event, *_ in self.observers[-1].letters]
-        require(snapshot.letters_waiting == waiting, "counters agree", snapshot.letters_waiting, waiting, events)
-        for observer in self.observers:
-            faults = [facts for event, facts in observer.notices if event == "internal_error"]
-            require(not faults, "no job of the relay fails", faults)
-
-    async def _check_tasks(self) -> None:
-        """With every agent away, each task of the relay's says how its letter has ended."""
-        for agent in self.agents:
-            agent.cut(self.node, is_clean=True)
-        await self.settle()
-        asked = {
-            story.letter.id: self.clients[-1].ask_about(self.node, "GetTask", story.letter.address, story.letter.id)
-            for story in self.ledger.stories.values()
-            if not story.is_purged and story.letter.id == story.letter.task_id
-        }
-        await self.settle()
-        self._look()
-        for id, question in asked.items():
-            letter = self.ledger.stories[id].letter
-            state = json.loads(question.sink.outcome.body)["status"]["state"]  # type: ignore[union-attr]
-            self.ledger.require(state in _STATES[letter.state], "a task says how its letter ended", id, state, letter)
+        self.look()
 
 
-_FAILED = ("TASK_STATE_FAILED",)
-_STATES = {
-    LetterState.DONE: ("TASK_STATE_COMPLETED", "TASK_STATE_WORKING", "TASK_STATE_INPUT_REQUIRED", *_FAILED),
-    LetterState.EXPIRED: _FAILED,
-    LetterState.DEAD: _FAILED,
-    LetterState.CANCELED: ("TASK_STATE_CANCELED",),
-}
 _WEIGHTS = {
     "send": 22,
     "ask": 8,

@@ -14,15 +14,15 @@ from sim_world import World
 
 SEED = os.environ.get("SIM_SEED")
 FROM = int(os.environ.get("SIM_FROM", "1"))
-COUNT = int(os.environ.get("SIM_COUNT", "1500"))
-SQLITE_COUNT = int(os.environ.get("SIM_SQLITE_COUNT", "40"))
+COUNT = int(os.environ.get("SIM_COUNT", "1000"))
+SQLITE_COUNT = int(os.environ.get("SIM_SQLITE_COUNT", "50"))
 
 
 async def play(seed: int, store: Path | None = None) -> World:
     """One schedule; the failure tells how to see it again."""
     world = World(seed, store)
     try:
-        await world.run(steps=world.chance.randint(20, 60))
+        await world.run(steps=world.chance.randint(15, 45))
     except BaseException as error:
         story = "\n".join(world.ledger.log)
         where = "memory" if store is None else "sqlite"

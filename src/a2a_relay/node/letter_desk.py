@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from a2a_relay.core import access
@@ -11,7 +12,7 @@ from a2a_relay.core.letter import Act, AuditEntry, Filter, Letter, MailboxView
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.mailbox_rules import describe
 from a2a_relay.core.principal import Principal, Role
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.receipts import Feed, Receipts
 from a2a_relay.ports.mailbox import Mailbox, Page
@@ -108,9 +109,9 @@ class LetterDesk:
         act = self._act(principal, tenant, reason)
         _require_choice(filter, is_all=is_all)
         ttl_seconds = self._policy.rules_for(Address(tenant, filter.agent or "*")).ttl_seconds
-        whose = await self._mailbox.redrive(tenant, filter, ttl_seconds, act)
-        for address in whose:
-            self._wake(address)
+        with self._waking(await self._meant(tenant, filter)):
+            whose = await self._mailbox.redrive(tenant, filter, ttl_seconds, act)
+        self._wake_all(whose)
         # How many it were stands in the entry that the same step has written.
         entries = await self._mailbox.audit(tenant, _RECENT) if whose else ()
         asked = ("redrive", act.actor, act.reason)
@@ -124,13 +125,32 @@ class LetterDesk:
         """Remove letters that are not in delivery; how many. Raises INVALID_PARAMS as `redrive` does."""
         act = self._act(principal, tenant, reason)
         _require_choice(filter, is_all=is_all)
-        views = await self._mailbox.mailboxes(tenant)
-        count = await self._mailbox.purge(tenant, filter, act)
+        touched = await self._meant(tenant, filter)
+        with self._waking(touched):
+            count = await self._mailbox.purge(tenant, filter, act)
         self._tell(tenant, "purge", describe(filter), count, act)
         if count:  # what others were waiting for may be gone
-            for view in views:
-                self._wake(view.address)
+            self._wake_all(touched)
         return count
+
+    async def _meant(self, tenant: str, filter: Filter) -> tuple[Address, ...]:
+        """The mailboxes that an act may touch."""
+        if filter.agent:
+            return (Address(tenant, filter.agent),)
+        return tuple(view.address for view in await self._mailbox.mailboxes(tenant))
+
+    @contextmanager
+    def _waking(self, touched: tuple[Address, ...]) -> Iterator[None]:
+        """Wake mailboxes after a step that seemed to fail: it may have been taken."""
+        try:
+            yield
+        except StoreError:
+            self._wake_all(touched)
+            raise
+
+    def _wake_all(self, addresses: Iterable[Address]) -> None:
+        for address in addresses:
+            self._wake(address)
 
     async def pause(self, principal: Principal, address: Address, reason: str) -> None:
         """Hand out none of an agent's letters until it is resumed. Raises AGENT_NOT_FOUND."""

@@ -244,6 +244,15 @@ class TestOperators:
         await relay.advance(2)
         assert relay.node.snapshot().letters_waiting == 0
 
+    async def test_a_purge_that_only_seemed_to_fail_is_noticed(self, relay):
+        await relay.known()
+        await relay.queued()
+        relay.store.fail_next("purge", is_taken=True)
+        with pytest.raises(StoreError):
+            await LetterDesk(relay.room.parts).purge(make_principal(), "acme", Filter(), "a drill", is_all=True)
+        await relay.advance(2)
+        assert relay.node.snapshot().letters_waiting == 0
+
     async def test_letters_that_were_redriven_wait_again(self, relay):
         await relay.known()
         await relay.queued(ttl_seconds=1)
