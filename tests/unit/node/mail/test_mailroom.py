@@ -603,5 +603,8 @@ class TestLettersThatNobodyHolds:
         await relay.settled()
         desk = LetterDesk(relay.node.mail.parts)
         await desk.purge(make_principal(), "acme", Filter(), "test", is_all=True)
+        await relay.settled()
         assert reader.failure.reason is Reason.TASK_NOT_FOUND
+        relay.clock.advance(1.1)
+        await relay.settled()
         assert relay.node.mail.waiting == 0
