@@ -22,6 +22,7 @@ from a2a_relay.fronts.http.batching import Outbox
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol
 from a2a_relay.fronts.http.protocol import HttpLimits
 from a2a_relay.fronts.http.server import Lane, server_config
+from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, make_token
 
@@ -106,6 +107,7 @@ class Stage:
         wire = Wire()
         http_class = cast("type[LaneProtocol]", self._config.http_protocol_class)
         http_class.outbox = Outbox(lambda end_turn: end_turn())
+        http_class.turnstile = Turnstile(lambda turn: turn())  # on a slow machine one agent would be a crowd
         wire.protocol = http_class(config=self._config, server_state=self._state, app_state={})
         wire.protocol.connection_made(wire)
         return wire
