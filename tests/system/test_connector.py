@@ -35,6 +35,7 @@ from a2a_relay.connector import AgentError, Connector, ConnectorRefused, Incomin
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-of-a-test-that-is-long-enough"
 PATIENCE_SECONDS = 20
+TASK_NOT_FOUND = -32001
 SERVE = "from a2a_relay.cli import main; main()"
 
 
@@ -295,13 +296,14 @@ async def test_the_agent_may_start_late_and_stop_and_come_back(relay: str) -> No
         return await state() == "paused"
 
     async def answers() -> bool:
-        return "result" in (await rpc(relay, "laptop", "ListTasks", {})).json()
+        error = (await rpc(relay, "laptop", "GetTask", {"id": "none"})).json()["error"]
+        return error["code"] == TASK_NOT_FOUND
 
     async with connected(relay, "laptop", upstream=f"http://127.0.0.1:{port}"):
         await until(is_paused)
         with run_echo(port):
             await until(answers)
-        refused = (await rpc(relay, "laptop", "ListTasks", {})).json()["error"]
+        refused = (await rpc(relay, "laptop", "GetTask", {"id": "none"})).json()["error"]
         assert refused["data"][0]["domain"] == "a2a-relay"
         await until(is_paused)
         with run_echo(port):

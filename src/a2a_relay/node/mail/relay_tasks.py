@@ -15,7 +15,6 @@ from a2a_relay.core.envelope import open_envelope
 from a2a_relay.core.exchange import Outcome, Result
 from a2a_relay.core.letter import Alias, AnswerKind, Filter, Letter, LetterEvent, LetterState
 from a2a_relay.core.principal import Role
-from a2a_relay.core.router import away
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.mail.delivery import Question
 from a2a_relay.node.mail.held import Held, HeldCall
@@ -222,18 +221,13 @@ class RelayTasks:
         self._forward(held, Aliases(tasks, contexts))
 
     async def _list_own(self, held: Held) -> None:
-        """The relay's own tasks of an agent that is away: the caller's, and for an admin the tenant's.
-
-        Raises AGENT_OFFLINE when there are none.
-        """
+        """The relay's own tasks of an agent that is away: the caller's, and for an admin the tenant's."""
         call = held.call
         query = listing.read_list(call.params)
         owner = "" if call.principal.role is Role.ADMIN else call.principal.owner
         filter = Filter(agent=call.address.agent, owner=owner, context_id=query.context_id or "")
         after = _place(query.page_token)
         page = await self._mailbox.list(call.address.tenant, filter, after, query.page_size)
-        if not page.total:  # an empty list would say that the agent has no tasks either
-            raise away(self._node.find_session(call.address))
         found = []
         for listed in page.letters:
             letter = await self._mailbox.find(listed.address.tenant, listed.id)
