@@ -222,7 +222,9 @@ class SimAgent:
         self._made += 1
         if known is not None:
             run = Run(token, known.context_id, known.task_id, letter)
-        elif self.kind.adopts and letter and not message.get("taskId"):
+        elif message.get("taskId"):
+            run = Run(token, "", message["taskId"], letter, final={"error": NO_TASK})
+        elif self.kind.adopts and letter:
             run = Run(token, message.get("contextId") or f"actx-{self._made}", meta["task_id"], letter, adopted=True)
             if run.task_id in self._tasks:  # as the SDK does: a task that has ended takes no second message
                 run.final = {"error": {"code": -32004, "message": "the task has ended"}}
