@@ -123,6 +123,7 @@ _TASK_HEAD = b'{"task":{"id":"'
 _TASK_HEAD_SIZE = len(_TASK_HEAD)
 _CONTEXT_HEAD = b'","contextId":"'
 _CONTEXT_HEAD_SIZE = len(_CONTEXT_HEAD)
+_RELAYS = ID_PREFIX.encode()
 
 
 def _key(id: str) -> str:
@@ -144,7 +145,8 @@ class _Learning:
     def answer(self, outcome: Outcome) -> None:
         if isinstance(outcome, Result):
             body = outcome.body
-            if body.startswith(_TASK_HEAD):  # as nearly all begin: without a look at the rest of it
+            if body.startswith(_TASK_HEAD) and not body.startswith(_RELAYS, _TASK_HEAD_SIZE):
+                # As nearly all begin: without a look at the rest of it. What the relay itself has named is no agent's.
                 end = body.find(b'"', _TASK_HEAD_SIZE)
                 behind = end + _CONTEXT_HEAD_SIZE
                 last = body.find(b'"', behind)

@@ -10,6 +10,7 @@ from mail_relay import STREAMING_CARD, MailRelay, agents_task, is_asked, message
 from a2a_relay.a2a import spans
 from a2a_relay.a2a.methods import BY_NAME
 from a2a_relay.core.call import Form
+from a2a_relay.core.letter import Act, Filter
 from a2a_relay.core.principal import Role
 from a2a_relay.errors import Reason
 from a2a_relay.testing import Playbook, RecordingSink, make_address, make_call, make_principal
@@ -262,3 +263,13 @@ async def test_plain_clients_are_told_plainly(relay: MailRelay) -> None:
     await relay.settled()
     assert sink.outcome.http_status == 202  # type: ignore[union-attr]
     assert said(sink)["status"] == "queued"
+
+
+async def test_a_task_whose_letter_is_gone_is_not_taken_for_one_that_its_agent_has_adopted(relay: MailRelay) -> None:
+    await relay.known()
+    relay.node.owners.concern(make_call(principal=ANN))
+    found = await relay.send(send_call(principal=ANN))
+    await relay.store.purge("acme", Filter(), Act("key:ops", "a drill"))
+    link = await relay.attach()
+    assert (await relay.ask("GetTask", found["task"]["id"], principal=ANN)).reason is Reason.TASK_NOT_FOUND
+    assert not is_asked(link)
