@@ -14,8 +14,8 @@ from sim_world import World
 
 SEED = os.environ.get("SIM_SEED")
 FROM = int(os.environ.get("SIM_FROM", "1"))
-COUNT = int(os.environ.get("SIM_COUNT", "1000"))
-SQLITE_COUNT = int(os.environ.get("SIM_SQLITE_COUNT", "50"))
+COUNT = int(os.environ.get("SIM_COUNT", "600"))
+SQLITE_COUNT = int(os.environ.get("SIM_SQLITE_COUNT", "30"))
 
 
 async def play(seed: int, store: Path | None = None) -> World:
@@ -31,7 +31,7 @@ async def play(seed: int, store: Path | None = None) -> World:
     return world
 
 
-@pytest.mark.timeout(0 if COUNT > 5000 else 120)
+@pytest.mark.timeout(0 if COUNT > 5000 else 300)
 async def test_every_promise_holds_in_every_schedule_in_memory() -> None:
     for seed in [int(SEED)] if SEED else range(FROM, FROM + COUNT):
         await play(seed)
