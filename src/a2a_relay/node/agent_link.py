@@ -149,7 +149,7 @@ class AgentLink:
         self.is_closed = True
         self._timer.cancel()
         if self.session is not None:
-            self._node.detach(self, self.session, code)
+            self._node.sessions.detach(self, self.session, code)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call back once, unless the link is closed before: first for the handshake, then for its length of life."""
@@ -174,7 +174,7 @@ class AgentLink:
             return
         self._timer.cancel()
         try:
-            self.session = self._node.attach(self, auth)
+            self.session = self._node.sessions.attach(self, auth)
         except Refused as refused:
             self._refuse(auth, refused)
         except StoreError as error:
@@ -212,7 +212,7 @@ class AgentLink:
             case Ping():
                 self.send(session.dialect.pong())
             case AgentState():
-                self._node.note_state(session, event)
+                self._node.sessions.note_state(session, event)
             case CardUpdate():
                 self._update_card(session, event)
             case Unreadable():
@@ -223,7 +223,7 @@ class AgentLink:
                 if not event.id.startswith(session.id):  # else it answers one of ours
                     self.send(session.dialect.probe(event.id))
             case Accept():
-                self._node.note_accept(session, event.id)
+                self._node.sessions.note_accept(session, event.id)
             case Pong():
                 pass
 
@@ -261,7 +261,7 @@ class AgentLink:
 
     def _update_card(self, session: Session, update: CardUpdate) -> None:
         try:
-            self._node.update_card(session, update.agent_card)
+            self._node.sessions.update_card(session, update.agent_card)
         except Refused as refused:
             self._node.observer.frame_refused(session, str(refused.reason))
 

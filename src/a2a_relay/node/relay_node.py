@@ -12,9 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from a2a_relay.a2a.agent_card import relay_params, says_streaming
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
@@ -26,13 +24,11 @@ from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.principal import Principal, Role
-from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
 from a2a_relay.core.stream_rules import StreamPolicy
-from a2a_relay.core.urls import agent_urls
-from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.exchanges import Exchanges
@@ -40,6 +36,7 @@ from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
 from a2a_relay.node.reattach import Reattachment
+from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
 from a2a_relay.node.wheel import Wheel
@@ -50,30 +47,11 @@ from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.ports.task_index import TaskIndex
-from a2a_relay.wire import close_codes
 from a2a_relay.wire.chunks import CHUNKED_FROM_BYTES
-from a2a_relay.wire.close_codes import CloseCode
-from a2a_relay.wire.dialects import NATIVE, Dialect, choose
+from a2a_relay.wire.dialects import Dialect
 from a2a_relay.wire.flow import Window
-from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RESUME, AgentState, Auth, Resumed, Welcome
 
-HEARTBEAT_SECONDS = 30
 _ADMIN = Role.ADMIN
-MAX_VIOLATIONS = 2
-LAST_WORDS_SECONDS = 5.0
-"""How long closed links may take to say their last words before the process ends."""
-GOAWAY_SPREAD_MS = 5_000
-"""Agents come back spread over this span after a goaway, so that a restart is not a storm."""
-
-
-_ENDS_OF_SESSIONS = (
-    close_codes.NORMAL,
-    close_codes.FRAME_TOO_LARGE,
-    close_codes.PROTOCOL_ERROR,
-    close_codes.RATE_LIMITED,
-    close_codes.SESSION_REPLACED,
-)
-"""After these an agent will not go on with its exchanges; after all else its link was cut."""
 
 
 def _pass_by(_: str) -> None:
@@ -112,7 +90,7 @@ class Snapshot:
 
 
 class RelayNode:
-    """Sessions, calls in flight and the directory of one process."""
+    """The door for calls, and what one process holds: `sessions`, `exchanges`, `streams`, `agents`, `mail`."""
 
     def __init__(
         self,
@@ -124,10 +102,17 @@ class RelayNode:
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
+        self.random = ports.random
         self.limits = limits
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
-        self._epoch = epoch or secrets.token_hex(8)
+        self._authenticator = ports.authenticator
+        self._hub = Hub()
+        self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
+        self.owners = Owners(ports.task_index, self._hub)
+        self.sessions = Sessions(self, self._hub, policy or StreamPolicy(), epoch or secrets.token_hex(8))
+        self._links = self.sessions.links
+        """The sessions' own: every call looks for its link there, and asks nobody else on its way."""
         self.streams = Streams(
             ports.clock,
             self.wheel,
@@ -136,24 +121,13 @@ class RelayNode:
             ports.stream_logs,
             secrets.token_hex(4) if epoch is None else epoch,
             cancel=self._cancel,
-            tell=self._tell,
-            on_violation=self._note_violation,
+            tell=self.sessions.tell,
+            on_violation=self.sessions.note_violation,
         )
-        self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self._tell_agent_to_stop, self._is_late)
-        self._reattachment = Reattachment(
+        self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self.sessions.tell_to_stop, self._is_late)
+        self.reattachment = Reattachment(
             ports.clock, self.wheel, self.exchanges, self.streams, limits.resume_grace_seconds
         )
-        self._policy = policy or StreamPolicy()
-        self._hub = Hub()
-        self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
-        self._authenticator = ports.authenticator
-        self.random = ports.random
-        self.owners = Owners(ports.task_index, self._hub)
-        self._links: dict[str, AgentLink] = {}
-        self._unauthenticated: set[AgentLink] = set()
-        self._open: set[AgentLink] = set()
-        self._all_ended = asyncio.Event()
-        self._sessions = 0
         self.mail: Mailroom | None = None
         if ports.mailbox is not None:
             self.mail = Mailroom(self, ports.mailbox, mail_policy or MailPolicy(), ports.reach)
@@ -275,11 +249,6 @@ class RelayNode:
         """The live session of an agent, ready or not."""
         return self._hub.find(address)
 
-    @property
-    def sessions(self) -> list[Session]:
-        """The live sessions."""
-        return list(self._hub)
-
     def require_session(self, call: Call) -> Session:
         """The session that takes a call now. Raises `Refused`."""
         return self._require_session(call, self._hub.find(call.address))
@@ -328,6 +297,9 @@ class RelayNode:
     def _is_late(self, exchange: Exchange) -> bool:
         return self.mail is not None and self.mail.late.take(exchange)
 
+    def _cancel(self, exchange: Exchange, refused: Refused) -> None:
+        self.exchanges.cancel(exchange, refused)
+
     def read_on(self, stream: Stream, reader: Reader) -> None:
         """The reader of a stream has room again."""
         self.streams.read_on(stream, reader)
@@ -343,168 +315,11 @@ class RelayNode:
 
         `dialect` is what the upgrade has settled; None: the first frame does.
         """
-        link = AgentLink(self, transport, base_url, dialect)
-        self._open.add(link)
-        if self._is_crowded(transport.peer):
-            self.observer.link_refused(Reason.RATE_LIMITED, "too many unauthenticated links", transport.peer)
-            link.close(close_codes.RATE_LIMITED)
-        else:
-            self._unauthenticated.add(link)
-        return link
-
-    def _is_crowded(self, peer: str) -> bool:
-        """Whether an address holds its fill of links that never authenticated (decision 31)."""
-        host = peer.rpartition(":")[0]
-        if len(self._unauthenticated) < self.limits.unauthenticated_per_address or is_loopback(host):
-            return False
-        before = self.clock.monotonic() - core_limits.UNAUTHENTICATED_GRACE_SECONDS
-        idle = sum(link.opened_at < before and link.peer.rpartition(":")[0] == host for link in self._unauthenticated)
-        return idle >= self.limits.unauthenticated_per_address
-
-    def attach(self, link: AgentLink, auth: Auth) -> Session:
-        """Authenticate and register an agent, and welcome it. Raises `Refused`."""
-        if self.is_leaving:
-            raise Refused(Reason.RELAY_LEAVING)
-        principal = self.authenticate(Credential(auth.token))
-        address = access.require_attach(principal)
-        self.agents.require_acceptable_card(auth.agent_card)
-        session = self._new_session(principal, address, auth, choose(auth, link.dialect))
-        self._register(session, auth.agent_card)
-        self._unauthenticated.discard(link)
-        streams, calls = self._reattachment.resume(session, auth.resume, self._hub.find(address))
-        replaced = self._hub.attach(session)
-        self._links[session.id] = link
-        link.send(session.dialect.welcome(self._welcome(session, link.base_url, streams, calls)))
-        self.observer.session_attached(session, replaced=replaced is not None)
-        if replaced is not None:
-            self._replace(replaced)
-        if self.mail is not None:
-            self.mail.agent_is_ready(session)
-        if self.limits.session_limit_seconds:
-            link.after(self.limits.session_limit_seconds, partial(self._end_of_life, link))
-        return session
-
-    def _register(self, session: Session, card: bytes | None) -> None:
-        kept = self.agents.register(session, card)
-        params = relay_params(kept)
-        session.rules = self._policy.rules_for(session.address, params)
-        session.is_idempotent = params.get("idempotent") is True
-        session.is_streaming = session.dialect.streams and says_streaming(kept)
-
-    def update_card(self, session: Session, card: bytes) -> None:
-        """Take a new card without a reconnect. Raises `Refused` when it is not acceptable or comes too often."""
-        self.agents.require_update(session, card)
-        self._register(session, card)
-
-    def note_state(self, session: Session, state: AgentState) -> None:
-        """An agent says whether it can work."""
-        session.is_ready, session.paused_because = state.is_ready, state.reason
-        session.review()
-        self.observer.notice("agent_state", address=str(session.address), ready=state.is_ready)
-        if self.mail is not None and state.is_ready and self._hub.find(session.address) is session:
-            self.mail.agent_is_ready(session)
-
-    def note_accept(self, session: Session, id: str) -> None:
-        """An agent says that it works on a letter."""
-        delivery = self.mail.deliveries.of_exchange(session, id) if self.mail is not None else None
-        if delivery is not None:
-            delivery.is_accepted = True
-
-    def _end_of_life(self, link: AgentLink) -> None:
-        """A link has lived as long as it may: ask its agent to reconnect, and close after the grace."""
-        if link.is_closed or link.session is None:
-            return
-        link.send(link.session.dialect.goaway("session limit", 0))
-        link.after(self.limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
-
-    def _new_session(self, principal: Principal, address: Address, auth: Auth, dialect: Dialect) -> Session:
-        self._sessions += 1
-        return Session(
-            id=f"{self._epoch}-{self._sessions:x}",
-            address=address,
-            principal=principal,
-            dialect=dialect,
-            attached_at=self.clock.now(),
-            max_frame=self.limits.link_max_frame(auth.max_frame, is_native=dialect is NATIVE),
-            serves_rest_v03=dialect is NATIVE and auth.rest_v03,
-            takes_chunks=dialect is NATIVE and CHUNKS in auth.features,
-            heeds_credit=dialect is NATIVE and CREDIT in auth.features,
-            can_resume=dialect is NATIVE and RESUME in auth.features,
-            is_shared=self.owners.is_shared(address.tenant),
-            late_seconds=self.limits.late_answer_seconds if self.mail is not None and dialect is NATIVE else 0,
-            remembers_letters=dialect is NATIVE and LETTERS in auth.features,
-            adopts_ids=dialect is NATIVE and auth.adopts_ids,
-        )
-
-    def _welcome(
-        self, session: Session, base_url: str, streams: tuple[Resumed, ...], calls: tuple[str, ...]
-    ) -> Welcome:
-        return Welcome(
-            agent=session.address.agent,
-            tenant=session.address.tenant,
-            session=session.id,
-            heartbeat_seconds=HEARTBEAT_SECONDS,
-            max_frame=self.limits.max_frame,
-            max_body=self.limits.max_body,
-            public_urls=agent_urls(base_url, session.address),
-            resume_seconds=int(self.limits.resume_grace_seconds),
-            streams=streams,
-            calls=calls,
-        )
-
-    def _replace(self, session: Session) -> None:
-        """Tell an old session that a newer one has taken its place, and not to come back."""
-        link = self._links.get(session.id)
-        if link is not None:
-            link.send(session.dialect.goaway("session replaced", None))
-            link.close(close_codes.SESSION_REPLACED)
-
-    def detach(self, link: AgentLink, session: Session, code: CloseCode | None) -> None:
-        """A link is gone. Its calls fail, or wait for their agent; its end never removes a successor."""
-        self._links.pop(session.id, None)
-        was_current = self._hub.detach(session)
-        if code in _ENDS_OF_SESSIONS or self.is_leaving:
-            self._reattachment.fail(session)
-        else:
-            self._reattachment.lose(session)
-        self.observer.session_closed(session, code)
-        if was_current:
-            try:
-                self.agents.left(session)
-            except StoreError as error:
-                self.observer.notice("store_trouble", message=str(error))
+        return self.sessions.open_link(transport, base_url, dialect)
 
     def link_ended(self, link: AgentLink, code: int | None = None) -> None:
-        """A link's transport is gone, whether or not it ever authenticated.
-
-        `code` is the close code of a transport that has closed by itself (a frame over its limit, no byte in time).
-        """
-        self._unauthenticated.discard(link)
-        self._open.discard(link)
-        link.closed(close_codes.BY_CODE.get(code) if code is not None else None)
-        if not self._open:
-            self._all_ended.set()
-
-    def _cancel(self, exchange: Exchange, refused: Refused) -> None:
-        self.exchanges.cancel(exchange, refused)
-
-    def _note_violation(self, session: Session) -> None:
-        """An agent that ignores its credit loses the stream; at the second time its link."""
-        session.violations += 1
-        link = self._links.get(session.id)
-        if link is not None and session.violations >= MAX_VIOLATIONS:
-            link.close(close_codes.RATE_LIMITED)
-
-    def _tell(self, session: Session, frame: bytes | None) -> None:
-        link = self._links.get(session.id)
-        if link is not None:
-            link.send(frame)
-
-    def _tell_agent_to_stop(self, exchange: Exchange, reason: Reason) -> None:
-        link = self._links.get(exchange.session.id)
-        if link is not None:
-            link.drop_body(exchange.id)
-            link.send(exchange.session.dialect.cancel(exchange.id, str(reason)))
+        """A link's transport is gone; `code` is its close code, if it has closed by itself."""
+        self.sessions.link_ended(link, code)
 
     # the node itself
 
@@ -527,12 +342,9 @@ class RelayNode:
         if self.mail is not None:
             self.mail.leave()
         self._suspend_durable()
-        for session in self._reattachment.sessions:
+        for session in self.reattachment.sessions:
             self._end_all(session)  # nobody can come back any more
-        for link in list(self._links.values()):
-            if link.session is not None:
-                after = int(self.random() * GOAWAY_SPREAD_MS)
-                link.send(link.session.dialect.goaway("relay is shutting down", after))
+        self.sessions.say_goaway()
         if len(self.exchanges):
             idle = asyncio.Event()
             self.exchanges.on_idle = idle.set
@@ -544,20 +356,14 @@ class RelayNode:
         if self.mail is not None:
             await self.mail.jobs.finished(LAST_WORDS_SECONDS)
         self.streams.leave_all(Refused(Reason.RELAY_LEAVING))
-        for link in list(self._open):
-            link.close(close_codes.GOING_AWAY)
-        if self._open:
-            self._all_ended.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS_SECONDS):
-                    await self._all_ended.wait()
+        await self.sessions.close_all()
 
     def _end_all(self, session: Session) -> None:
         for exchange in list(session.exchanges.values()):
             self.exchanges.cancel(exchange, Refused(Reason.RELAY_LEAVING))
 
     def _suspend_durable(self) -> None:
-        for session in (*self._hub, *self._reattachment.sessions):
+        for session in (*self._hub, *self.reattachment.sessions):
             for exchange in list(session.exchanges.values()):
                 is_durable = session.can_resume and exchange.stream is not None and exchange.stream.is_durable
                 if is_durable or (self.mail is not None and self.mail.deliveries.leave(exchange)):

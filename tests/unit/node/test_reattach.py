@@ -80,7 +80,7 @@ class TestALinkThatIsCut:
         relay.clock.advance(0.3)
         assert reason(sinks[0].failure) is reason(sinks[1].outcome) is Reason.AGENT_DISCONNECTED
         assert sinks[1].outcome.metadata == {"delivered": "unknown"}  # type: ignore[union-attr]
-        assert relay.node._reattachment.sessions == []
+        assert relay.node.reattachment.sessions == []
 
     @pytest.mark.parametrize("more, limits", [("", {}), (RESUME, {"resume_grace_seconds": 0})])
     def test_is_not_waited_for_where_nobody_can_come_back(
@@ -222,7 +222,7 @@ class TestAnAgentThatIsBack:
             link, welcome = come_back(relay, session=f"e-{session}", streams=claims)
             assert welcome["streams"] == [{"id": "e-1.1", "through": session}]
         assert (sink.offsets, sink.is_over) == ([1, 2, 3, 4, 5], False)
-        assert relay.node._reattachment.sessions == []
+        assert relay.node.reattachment.sessions == []
 
     def test_hears_that_a_stream_is_gone_which_ended_while_it_was_away(self, relay: Any) -> None:
         sink = RecordingSink()
@@ -533,7 +533,7 @@ class TestARestart:
         """A relay over what is on the disk."""
         policy = StreamPolicy(StreamRules(total_seconds=total), windows="durable")
         node = make_node(clock=clock, durable_log=disk, policy=policy, limits=Limits(stream_window=Window(4, 1_000)))
-        node._epoch = process  # sessions of two processes have different names
+        node.sessions._epoch = process  # sessions of two processes have different names
         return node
 
     def attach(self, node: Any, agent_id: str = "zaf", **resume: Any) -> tuple[Playbook, Any]:
