@@ -10,23 +10,15 @@ import pytest
 from a2a_relay.core.address import Address
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Result
-from a2a_relay.core.limits import Limits
 from a2a_relay.core.principal import Role
-from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.relay_node import Snapshot
-from a2a_relay.stores.memory.directory import MemoryDirectory
 from a2a_relay.testing import (
-    TEST_SECRET,
-    FakeClock,
     Playbook,
-    RecordingObserver,
     RecordingSink,
     make_call,
-    make_node,
     make_principal,
-    make_token,
 )
-from a2a_relay.wire import close_codes
 
 
 def refusal(relay: Any, call: Any) -> Refused:
@@ -90,10 +82,6 @@ def test_credentials_are_judged_at_the_clocks_time(relay: Any) -> None:
     relay.clock.advance(3600 + 61)
     with pytest.raises(Refused, match="expired"):
         relay.node.authenticate(Credential(token))
-
-
-def test_session_ids_of_two_nodes_differ() -> None:
-    assert make_node(epoch="")._epoch != make_node(epoch="")._epoch
 
 
 class TestLeaving:
@@ -165,45 +153,3 @@ class TestLeaving:
 
     async def test_of_an_empty_relay_is_at_once(self, relay: Any) -> None:
         await asyncio.wait_for(relay.node.leave(3600), 10)
-
-
-class BrokenDirectory(MemoryDirectory):
-    """A store whose disk is full."""
-
-    is_broken = False
-
-    def put(self, record: Any) -> None:
-        if self.is_broken:
-            raise StoreError("the disk is full")
-        super().put(record)
-
-
-class TestAStoreThatFails:
-    def test_costs_no_call_its_answer(self) -> None:
-        directory, clock, observer = BrokenDirectory(), FakeClock(), RecordingObserver()
-        node = make_node(clock=clock, directory=directory, observer=observer, limits=Limits())
-        token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": clock.now() + 60})
-        link = Playbook(node, clock, token=token)
-        link.play("""
-            >> {"type":"auth","token":"$token"}
-            << {"type":"auth_ok", ...}
-        """)
-        sink = RecordingSink()
-        node.submit(make_call(), sink)
-        directory.is_broken = True
-        link.play("xx")
-        assert isinstance(sink.outcome, Refused)
-        assert [code for _, code in observer.closed] == [None]
-
-    def test_refuses_an_agent_for_now(self) -> None:
-        directory, clock = BrokenDirectory(), FakeClock()
-        directory.is_broken = True
-        node = make_node(clock=clock, directory=directory)
-        token = make_token(TEST_SECRET, {"tenant": "acme", "agent_id": "zaf", "exp": clock.now() + 60})
-        link = Playbook(node, clock, token=token)
-        link.play("""
-            >> {"type":"auth","token":"$token"}
-            << {"type":"error", ...}
-        """)
-        assert link.transport.close_code is not None
-        assert close_codes.may_reconnect(link.transport.close_code.code)
