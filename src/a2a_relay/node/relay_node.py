@@ -31,6 +31,7 @@ from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
+from a2a_relay.node.backpressure import Backpressure
 from a2a_relay.node.exchanges import Exchanges
 from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
@@ -113,6 +114,9 @@ class RelayNode:
         self.sessions = Sessions(self, self._hub, policy or StreamPolicy(), epoch or secrets.token_hex(8))
         self._links = self.sessions.links
         """The sessions' own: every call looks for its link there, and asks nobody else on its way."""
+        backpressure = Backpressure(
+            limits, ports.observer.streams, self._cancel, self.sessions.tell, self.sessions.note_violation
+        )
         self.streams = Streams(
             ports.clock,
             self.wheel,
@@ -120,9 +124,8 @@ class RelayNode:
             limits,
             ports.stream_logs,
             secrets.token_hex(4) if epoch is None else epoch,
-            cancel=self._cancel,
-            tell=self.sessions.tell,
-            on_violation=self.sessions.note_violation,
+            self._cancel,
+            backpressure,
         )
         self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self.sessions.tell_to_stop, self._is_late)
         self.reattachment = Reattachment(

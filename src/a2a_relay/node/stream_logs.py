@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
 from a2a_relay.core.address import Address
-from a2a_relay.core.exchange import AgentError
-from a2a_relay.core.session import Session
+from a2a_relay.core.call import Call
+from a2a_relay.core.exchange import AgentError, Exchange
 from a2a_relay.core.stream import Reader, Stream, StreamHead
 from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.observer import Observer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.wire.flow import Window
@@ -19,20 +21,26 @@ class StreamLogs:
 
     def __init__(
         self,
+        clock: Clock,
+        epoch: str,
         memory: StreamLog,
         durable: StreamLog | None,
         credit: Window,
         observer: Observer,
         on_commit: Callable[[Stream], None],
     ) -> None:
+        self._clock = clock
+        self._epoch = epoch
         self._memory = memory
         self._durable = durable
         self._credit = credit
         self._observer = observer
         self._on_commit = on_commit
 
-    def new(self, head: StreamHead, session: Session | None, reader: Reader) -> Stream:
-        """A stream that begins; without a session it is one that the relay itself feeds."""
+    def new(self, call: Call, exchange: Exchange | None, reader: Reader) -> Stream:
+        """A stream that begins; without an exchange it is one that the relay itself feeds."""
+        head = self._head(call, "" if exchange is None else exchange.id)
+        session = None if exchange is None else exchange.session
         durable = self._durable if session is not None and session.rules.is_durable else None
         found: list[Stream] = []
         window = (durable or self._memory).open(head, lambda: self._on_commit(found[0]))
@@ -41,6 +49,18 @@ class StreamLogs:
         found.append(stream)
         stream.is_durable = durable is not None
         return stream
+
+    def _head(self, call: Call, exchange_id: str) -> StreamHead:
+        return StreamHead(
+            id=secrets.token_urlsafe(16),
+            epoch=self._epoch,
+            exchange_id=exchange_id,
+            address=call.address,
+            owner=call.principal.owner,
+            method=call.method,
+            rpc_id=None if call.is_rest else call.client_id,
+            opened_at=self._clock.now(),
+        )
 
     def load(self, id: str) -> Stream | None:
         """A durable stream of an earlier process. Raises RELAY_BUSY when the store has failed."""

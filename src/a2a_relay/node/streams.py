@@ -8,7 +8,6 @@ bounded for each stream, tenant and process; the windows that nobody reads go fi
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 from a2a_relay.a2a import jsonrpc
@@ -19,8 +18,9 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.session import Session
-from a2a_relay.core.stream import Event, Reader, Stream, StreamHead
+from a2a_relay.core.stream import Event, Reader, Stream
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.node.backpressure import Backpressure
 from a2a_relay.node.stream_logs import StreamLogs
 from a2a_relay.node.wheel import Wheel, call_off
 from a2a_relay.node.windows import Windows
@@ -50,24 +50,18 @@ class Streams:
         logs: tuple[StreamLog, StreamLog | None],
         epoch: str,
         cancel: Callable[[Exchange, Refused], None],
-        tell: Callable[[Session, bytes | None], None],
-        on_violation: Callable[[Session], None],
+        backpressure: Backpressure,
     ) -> None:
-        """`logs` are that of memory and the durable one, if there is any.
-
-        `tell` writes a frame to an agent; `on_violation` hears of one that has sent more than its credit.
-        """
+        """`logs` are that of memory and the durable one, if there is any."""
         self._clock = clock
         self._wheel = wheel
         self._observer = observer
         self._counters = observer.streams
         self._limits = limits
         memory, durable = logs
-        self._logs = StreamLogs(memory, durable, limits.stream_window, observer, self._committed)
-        self._epoch = epoch
+        self._logs = StreamLogs(clock, epoch, memory, durable, limits.stream_window, observer, backpressure.committed)
         self._cancel = cancel
-        self._tell = tell
-        self._on_violation = on_violation
+        self._backpressure = backpressure
         self._streams: dict[str, Stream] = {}
         self._windows = Windows(limits, self.forget)
 
@@ -84,28 +78,16 @@ class Streams:
 
     def open(self, call: Call, exchange: Exchange, reader: Reader) -> Stream:
         """A stream for a call that is about to be handed to its agent."""
-        stream = self._logs.new(self._head(call, exchange.id), exchange.session, reader)
+        stream = self._logs.new(call, exchange, reader)
         self._add(stream, exchange)
         return stream
 
     def open_here(self, call: Call, reader: Reader, on_left: Callable[[Stream], None]) -> Stream:
         """A stream that the relay itself feeds, for a call that no agent has been handed yet."""
-        stream = self._logs.new(self._head(call, ""), None, reader)
+        stream = self._logs.new(call, None, reader)
         stream.on_left = on_left
         self._add(stream, None)
         return stream
-
-    def _head(self, call: Call, exchange_id: str) -> StreamHead:
-        return StreamHead(
-            id=secrets.token_urlsafe(16),
-            epoch=self._epoch,
-            exchange_id=exchange_id,
-            address=call.address,
-            owner=call.principal.owner,
-            method=call.method,
-            rpc_id=None if call.is_rest else call.client_id,
-            opened_at=self._clock.now(),
-        )
 
     def begin(self, stream: Stream, exchange: Exchange) -> None:
         """A stream that the relay has opened, and fed nothing so far, is its agent's from now on."""
@@ -137,27 +119,8 @@ class Streams:
         if seq is not None and seq != offset + 1:
             if seq > offset + 1:
                 self._cancel(exchange, Refused(Reason.INVALID_AGENT_RESPONSE, "events of the stream are missing"))
-        elif stream.cursor == offset or self._may_go_on(stream, exchange, len(body)):
+        elif stream.cursor == offset or self._backpressure.may_go_on(stream, exchange, len(body)):
             self._take(stream, body, headers)
-
-    def _may_go_on(self, stream: Stream, exchange: Exchange, size: int) -> bool:
-        """Whether an event is welcome though its reader is behind; if not, the stream has been ended."""
-        credit, limits = stream.credit, self._limits
-        if credit is not None and exchange.session.heeds_credit:
-            held, held_bytes = stream.last - stream.granted, stream.last_bytes - stream.granted_bytes
-            if not credit.has_room(held, held_bytes, size):
-                self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))
-                self._on_violation(exchange.session)
-                return False
-            if not credit.has_room(held + 1, held_bytes + size, 1):
-                self._counters.windows_full += 1
-                stream.was_full += 1
-            return True
-        behind, behind_bytes = stream.last - stream.taken + 1, stream.last_bytes - stream.taken_bytes + size
-        if behind <= limits.stream_buffer_events and (behind == 1 or behind_bytes <= limits.stream_buffer_bytes):
-            return True
-        self._cancel(exchange, Refused(Reason.STREAM_TOO_SLOW))
-        return False
 
     def _take(self, stream: Stream, body: bytes, headers: Mapping[str, str]) -> None:
         offset, reader = stream.last + 1, stream.reader
@@ -180,20 +143,10 @@ class Streams:
 
     def _check(self, stream: Stream) -> None:
         """What need not be done for each event: give credit, and count what has come."""
-        self._give_credit(stream)
+        self._backpressure.give_credit(stream)
         self._count(stream)
         if stream.is_durable and stream.exchange is not None:
-            self._require_written(stream, stream.exchange)
-
-    def _require_written(self, stream: Stream, exchange: Exchange) -> None:
-        """End a durable stream that comes faster than the disk takes it, however fast its reader is."""
-        if stream.window.waiting_bytes <= self._limits.unwritten_bytes or exchange.is_done:
-            return
-        if exchange.session.heeds_credit:
-            self._cancel(exchange, Refused(Reason.CREDIT_EXCEEDED))
-            self._on_violation(exchange.session)
-        else:
-            self._cancel(exchange, Refused(Reason.RELAY_BUSY, "the relay's store is behind"))
+            self._backpressure.require_written(stream, stream.exchange)
 
     def _count(self, stream: Stream) -> None:
         counters = self._counters
@@ -231,7 +184,7 @@ class Streams:
         stream.window.close(_stored(failure))
         self._count(stream)
         if stream.window.is_end_committed:
-            self._acknowledge_end(stream)
+            self._backpressure.acknowledge_end(stream)
         self._report(stream, failure)
         reader = stream.reader
         self._rest(stream)
@@ -274,28 +227,6 @@ class Streams:
                 isinstance(failure, AgentError),
             )
         )
-
-    # credit
-
-    def _give_credit(self, stream: Stream) -> None:
-        """Tell the agent how far it may go on, when enough has been taken since it was told."""
-        exchange, through = stream.exchange, stream.credit_due()
-        if through is None or exchange is None or stream.credit is None:
-            return
-        stream.grant(through)
-        self._tell(exchange.session, exchange.session.dialect.credit(exchange.id, stream.credit, through))
-
-    def _acknowledge_end(self, stream: Stream) -> None:
-        """Tell the agent that it may forget the stream: by the number after the last event's."""
-        session, stream.end_due = stream.end_due, None
-        if session is not None and stream.credit is not None:
-            self._tell(session, session.dialect.credit(stream.head.exchange_id, stream.credit, stream.last + 1))
-
-    def _committed(self, stream: Stream) -> None:
-        """More of a durable window is on disk."""
-        self._give_credit(stream)
-        if stream.window.is_end_committed:
-            self._acknowledge_end(stream)
 
     # the reader's side
 
@@ -411,7 +342,7 @@ class Streams:
     def forget(self, stream: Stream) -> None:
         """Let go of a stream: nobody can read it any more."""
         if self._let_go(stream):
-            self._acknowledge_end(stream)
+            self._backpressure.acknowledge_end(stream)
             stream.window.drop()
 
     def _let_go(self, stream: Stream) -> bool:

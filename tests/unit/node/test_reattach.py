@@ -613,7 +613,7 @@ class TestARestart:
         say(link, 1, 4, id="p-1.1")
         link.play("<< nothing")
         kept.on_disk = 3
-        node.streams._committed(stream)
+        node.streams._backpressure.committed(stream)
         link.play("""
             << {"type":"a2a.credit","payload":{"id":"p-1.1","through":3, ...}}
             << nothing
