@@ -141,6 +141,7 @@ class Draft(NamedTuple):
     `task_id` is the relay's task it belongs to: its own id, or that of the letter it continues. `context` is what it is
     ordered by, within its agent; `context_id` the A2A context that its Task carries. `leased_by`: a session that was
     handed the call already (its answer is late), so that it is leased from the beginning and has no turn to wait for.
+    `is_new_context`: the relay has just made the context, so that no letter of it can be waiting.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Draft(NamedTuple):
     ttl_seconds: float
     idempotency: IdempotencyKey | None = None
     leased_by: str = ""
+    is_new_context: bool = False
 
     @property
     def size(self) -> int:

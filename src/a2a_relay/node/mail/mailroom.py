@@ -216,7 +216,8 @@ class Mailroom:
         """Make a call a letter. Raises `Refused` or StoreError; then nothing was accepted."""
         call = held.call
         rules = self.policy.rules_for(call.address)
-        id, context = new_id(), context or new_id()
+        id, is_new_context = new_id(), not context
+        context = context or new_id()
         draft = Draft(
             id=id,
             address=call.address,
@@ -228,6 +229,7 @@ class Mailroom:
             params=call.params,
             ttl_seconds=min(call.options.ttl_seconds or rules.ttl_seconds, rules.ttl_seconds),
             idempotency=key_of(call, self.node.limits.idempotency_time_seconds),
+            is_new_context=is_new_context,
         )
         self.reach("accept.before")
         letter, is_new = await self.mailbox.accept(draft, rules.room)

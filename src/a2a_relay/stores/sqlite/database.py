@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache, partial
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from a2a_relay.errors import StoreError
 from a2a_relay.stores.sqlite.opening import migrate, open_file
-from a2a_relay.stores.sqlite.queries import load_queries
+from a2a_relay.stores.sqlite.queries import in_few_steps, load_queries
 from a2a_relay.stores.sqlite.record import AcceptedRecord
-from a2a_relay.stores.sqlite.writer import Chores, Statement, Work, Writer
+from a2a_relay.stores.sqlite.writer import Chores, Share, Statement, Together, Work, Writer
 
 _FLUSH_SECONDS = 10.0
-_WIDTHS = (128, 64, 32, *range(16, 0, -1))
-"""Rows in one statement: few widths, so that each is prepared once."""
-_VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 
 QUERIES = load_queries("queries.sql")
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
 def statements_of(name: str, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
-    """A named statement over `VALUES (?, ...)`, for many rows in few steps.
-
-    A step lets go of the interpreter and takes it again, and beside a busy node that takes its time.
-    """
-    start = 0
-    while start < len(rows):
-        count = next(width for width in _WIDTHS if width <= len(rows) - start)
-        parameters = tuple(chain.from_iterable(rows[start : start + count]))
-        yield Statement(_widened(name, count), parameters)
-        start += count
-
-
-@cache
-def _widened(name: str, count: int) -> str:
-    """A named statement with `count` rows of values instead of one."""
-    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), QUERIES[name])
+    """A named statement over `VALUES (?, ...)`, for many rows in few steps."""
+    for sql, parameters in in_few_steps(QUERIES[name], rows):
+        yield Statement(sql, parameters)
 
 
 def _pass_by(_: str) -> None:
@@ -131,6 +114,17 @@ class Database:
         """
         self._require_open()
         work = Work(run)
+        self._writer.queue((work,))
+        return await work.future
+
+    async def share(self, together: Together[P, T], part: P) -> T:
+        """As `carry_out`, of something that is done for all who ask for it at the same time in one go.
+
+        `together` gets the parts of those that stand side by side, and gives each its result or its error. It is
+        called with one part at a time where it raises for many.
+        """
+        self._require_open()
+        work = Share(together, part)
         self._writer.queue((work,))
         return await work.future
 

@@ -14,25 +14,18 @@ from a2a_relay.core.letter import (
     Alias,
     Answer,
     DeadReason,
-    Draft,
     Entry,
     Letter,
     LetterEvent,
     LetterState,
-    Room,
     require_move,
 )
 from a2a_relay.core.mailbox_rules import (
     MAX_DELAY_SECONDS,
     due_at,
-    first_letter,
-    key_without_letter,
     lengthen,
     merge,
-    require_room,
-    require_same_call,
 )
-from a2a_relay.ports.mailbox import Accepted
 from a2a_relay.stores.sqlite.letter_rows import Row, read_history, read_row, whole_letter, write_history
 from a2a_relay.stores.sqlite.queries import load_queries
 
@@ -52,66 +45,6 @@ class Change(NamedTuple):
 def count(connection: sqlite3.Connection, mailbox: int, change: Change) -> None:
     """Add a change to the counters of a mailbox."""
     connection.execute(SQL["count"], (*change, mailbox))
-
-
-def accept(connection: sqlite3.Connection, now: float, draft: Draft, room: Room) -> Accepted:
-    """Take a letter, or find the one that its key has made."""
-    if draft.idempotency is not None:
-        known = _known(connection, now, draft)
-        if known is not None:
-            return Accepted(known, is_new=False)
-    address = draft.address
-    prepared = connection.execute(SQL["prepare_accept"], (draft.context, *address)).fetchone()
-    mailbox, in_line, held_bytes, is_behind = prepared or (0, 0, 0, 0)
-    if not draft.leased_by:
-        require_room(room, in_line, held_bytes, draft.size)
-    if not mailbox:
-        mailbox = connection.execute(SQL["put_mailbox"], address).lastrowid or 0
-    letter = first_letter(draft, now, 0)
-    is_in_line = not draft.leased_by
-    key = draft.idempotency
-    key_expires_at = now + key.seconds if key is not None else 0.0
-    number = connection.execute(
-        SQL["put_letter"],
-        (
-            letter.id,
-            address.tenant,
-            mailbox,
-            letter.owner,
-            letter.task_id,
-            letter.context,
-            letter.context_id,
-            letter.state,
-            is_in_line,
-            is_in_line and not is_behind,
-            letter.attempt,
-            letter.lease,
-            draft.size,
-            now,
-            letter.expires_at,
-            key_expires_at,
-            write_history(letter.history),
-        ),
-    ).lastrowid
-    connection.execute(SQL["put_bodies"], (number, letter.envelope, letter.params))
-    count(connection, mailbox, Change(queued=1, in_line=1, bytes=draft.size) if is_in_line else Change(leased=1))
-    if key is not None:
-        connection.execute(SQL["put_key"], (key.scope, key.digest, letter.id, key_expires_at))
-    return Accepted(letter._replace(number=number or 0, position=in_line if is_in_line else 0), is_new=True)
-
-
-def _known(connection: sqlite3.Connection, now: float, draft: Draft) -> Letter | None:
-    """The letter that the draft's key has made."""
-    key = draft.idempotency
-    found = connection.execute(SQL["get_key"], (key.scope, now)).fetchone() if key is not None else None
-    if key is None or found is None:
-        return None
-    digest, id = found
-    require_same_call(digest, key.digest)
-    row = connection.execute(SQL["find_letter"], (id, draft.address.tenant)).fetchone()
-    if row is None:
-        raise key_without_letter()
-    return whole_letter(row)
 
 
 def cancel(connection: sqlite3.Connection, now: float, tenant: str, id: str, keep_seconds: float) -> Letter | None:

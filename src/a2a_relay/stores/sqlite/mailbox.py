@@ -22,8 +22,10 @@ from a2a_relay.core.letter import (
     Room,
 )
 from a2a_relay.core.mailbox_rules import MAX_DELAY_SECONDS, describe, key_without_letter, require_same_call
+from a2a_relay.errors import Refused
 from a2a_relay.ports.mailbox import Accepted, Page
 from a2a_relay.stores.sqlite import administration, letters
+from a2a_relay.stores.sqlite.acceptance import Offer, accept_many
 from a2a_relay.stores.sqlite.database import Database
 from a2a_relay.stores.sqlite.letter_rows import whole_letter
 from a2a_relay.stores.sqlite.letters import SQL
@@ -44,7 +46,7 @@ class SqliteMailbox:
     # senders
 
     async def accept(self, draft: Draft, room: Room) -> Accepted:
-        return await self._step(lambda connection, now: letters.accept(connection, now, draft, room))
+        return await self._database.share(self._accept, Offer(draft, room))
 
     async def recall(self, tenant: str, key: IdempotencyKey) -> Letter | None:
         found = self._database.read(SQL["get_key"], (key.scope, self._now()))
@@ -163,6 +165,9 @@ class SqliteMailbox:
         return await self._database.look(lambda connection: administration.audit(connection, tenant, limit))
 
     # roads into the file
+
+    def _accept(self, connection: sqlite3.Connection, offers: Sequence[Offer]) -> Sequence[Accepted | Refused]:
+        return accept_many(connection, self._now(), offers)
 
     async def _step(self, step: Callable[[sqlite3.Connection, float], T]) -> T:
         """Run one step in a transaction; it is on disk when this returns."""

@@ -1,22 +1,32 @@
 -- prepare_accept
-SELECT number, in_line, bytes,
-    EXISTS (SELECT 1 FROM letters WHERE mailbox = mailboxes.number AND context = ? AND is_in_line = 1)
-FROM mailboxes WHERE tenant = ? AND agent = ?;
+WITH asked (place, tenant, agent, context) AS (VALUES (?, ?, ?, ?))
+SELECT place, number, in_line, bytes,
+    EXISTS (
+        SELECT 1 FROM letters
+        WHERE mailbox = mailboxes.number AND letters.context = asked.context AND is_in_line = 1
+    ),
+    (SELECT seq FROM sqlite_sequence WHERE name = 'letters')
+FROM asked LEFT JOIN mailboxes ON mailboxes.tenant = asked.tenant AND mailboxes.agent = asked.agent;
 
 -- get_key
 SELECT digest, letter FROM idempotency_keys WHERE scope = ? AND expires_at > ?;
 
--- put_key
+-- get_keys
+WITH asked (scope, now) AS (VALUES (?, ?))
+SELECT idempotency_keys.scope, digest, letter
+FROM asked CROSS JOIN idempotency_keys ON idempotency_keys.scope = asked.scope AND expires_at > asked.now;
+
+-- put_keys
 INSERT OR REPLACE INTO idempotency_keys (scope, digest, letter, expires_at) VALUES (?, ?, ?, ?);
 
 -- put_mailbox
 INSERT INTO mailboxes (tenant, agent) VALUES (?, ?);
 
--- put_letter
+-- put_letters
 INSERT INTO letters (
-    id, tenant, mailbox, owner, task_id, context, context_id, state, is_in_line, is_head, attempt, lease, size,
+    number, id, tenant, mailbox, owner, task_id, context, context_id, state, is_in_line, is_head, attempt, lease, size,
     accepted_at, expires_at, key_expires_at, history
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- put_bodies
 INSERT INTO letter_bodies (letter, envelope, params) VALUES (?, ?, ?);
@@ -25,6 +35,14 @@ INSERT INTO letter_bodies (letter, envelope, params) VALUES (?, ?, ?);
 UPDATE mailboxes
 SET queued = queued + ?, leased = leased + ?, dead = dead + ?, in_line = in_line + ?, bytes = bytes + ?
 WHERE number = ?;
+
+-- count_accepted
+INSERT INTO mailboxes (tenant, agent, queued, leased, in_line, bytes) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, agent) DO UPDATE SET
+    queued = queued + excluded.queued,
+    leased = leased + excluded.leased,
+    in_line = in_line + excluded.in_line,
+    bytes = bytes + excluded.bytes;
 
 -- find_letter
 SELECT * FROM whole_letters WHERE id = ? AND tenant = ?;

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import resources
+from itertools import chain
+from typing import Any
+
+_WIDTHS = (128, 64, 32, *range(16, 0, -1))
+"""Rows in one statement: few widths, so that each is prepared once."""
+_VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 
 
 def load_queries(file: str) -> dict[str, str]:
@@ -11,3 +19,21 @@ def load_queries(file: str) -> dict[str, str]:
     text = resources.files(__package__).joinpath(file).read_text("utf-8")
     parts = re.split(r"^-- (\w+)\n", text, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], (sql.strip() for sql in parts[1::2]), strict=True))
+
+
+def in_few_steps(sql: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """A statement over `VALUES (?, ...)` for many rows: statements with more rows, and their parameters.
+
+    A step lets go of the interpreter and takes it again, and beside a busy node that takes its time.
+    """
+    start = 0
+    while start < len(rows):
+        count = next(width for width in _WIDTHS if width <= len(rows) - start)
+        yield _widened(sql, count), tuple(chain.from_iterable(rows[start : start + count]))
+        start += count
+
+
+@cache
+def _widened(sql: str, count: int) -> str:
+    """A statement with `count` rows of values instead of one."""
+    return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), sql)

@@ -7,7 +7,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ RECORD_IDLE_SECONDS = 0.01
 RECORD_SECONDS = 0.1
 """The number of the last letter is recorded when nothing is to be written for a moment, and at least so often."""
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -67,6 +68,36 @@ class Work(Generic[T]):
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)  # type: ignore[arg-type]  # T may be None itself
+
+
+Together = Callable[[sqlite3.Connection, Sequence[P]], Sequence[T | RelayError]]
+"""Does many parts of one kind of work at once: each one's result, or the error that is its own."""
+
+
+class Share(Work[T]):
+    """Work that is done together with what stands beside it in its group, when that is of the same kind.
+
+    What fails as a whole is begun anew, each part alone, so that it is known whose error it is.
+    """
+
+    __slots__ = ("is_alone", "part", "together")
+
+    def __init__(self, together: Together[P, T], part: P) -> None:
+        """On the thread of the loop whose caller is to be told."""
+        super().__init__(self._run_alone)
+        self.together: Together[Any, T] = together
+        self.part = part
+        self.is_alone = False
+
+    def joins(self, other: Item) -> bool:
+        """Whether both can be done at once."""
+        return isinstance(other, Share) and self.together == other.together and not self.is_alone and not other.is_alone
+
+    def _run_alone(self, connection: sqlite3.Connection) -> T:
+        (outcome,) = self.together(connection, (self.part,))
+        if isinstance(outcome, RelayError):
+            raise outcome
+        return outcome
 
 
 Item = Statement | Work[Any]
@@ -255,22 +286,61 @@ class Writer:
 def _run_all(connection: sqlite3.Connection, items: Sequence[Item]) -> bool:
     """Run everything inside of a transaction; False when it is spoilt by work that has failed after it had written.
 
-    That work has its error then, and is left out the next time.
+    That work has its error then, and is left out the next time; or, if it was run together, is run alone.
     """
-    for item in items:
+    for run in _side_by_side(items):
+        item = run[0]
         if isinstance(item, Statement):
-            run = connection.executemany if item.is_many else connection.execute
-            run(item.sql, item.parameters)
-        elif item.error is None:
-            changes = connection.total_changes
-            try:
-                item.result = item.run(connection)
-            except sqlite3.OperationalError:
-                raise
-            except Exception as error:  # noqa: BLE001  it is its caller's
-                item.error = error if isinstance(error, RelayError) else StoreError(f"the store has failed: {error!r}")
-                if connection.total_changes != changes:
-                    return False
+            execute = connection.executemany if item.is_many else connection.execute
+            execute(item.sql, item.parameters)
+        elif len(run) == 1:
+            if not _run_alone(connection, item):
+                return False
+        elif not _run_together(connection, [share for share in run if isinstance(share, Share)]):
+            return False
+    return True
+
+
+def _side_by_side(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """What is to be run, in its order: alone, or several shares of the same work."""
+    run: list[Item] = []
+    for item in items:
+        if isinstance(item, Work) and item.error is not None:
+            continue
+        if run and not (isinstance(item, Share) and item.joins(run[0])):
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run
+
+
+def _run_alone(connection: sqlite3.Connection, work: Work[Any]) -> bool:
+    changes = connection.total_changes
+    try:
+        work.result = work.run(connection)
+    except sqlite3.OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001  it is its caller's
+        work.error = error if isinstance(error, RelayError) else StoreError(f"the store has failed: {error!r}")
+        return connection.total_changes == changes
+    return True
+
+
+def _run_together(connection: sqlite3.Connection, shares: Sequence[Share[Any]]) -> bool:
+    try:
+        outcomes = shares[0].together(connection, [share.part for share in shares])
+    except sqlite3.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001  alone it is met again, by the one that it belongs to
+        for share in shares:
+            share.is_alone = True
+        return False
+    for share, outcome in zip(shares, outcomes, strict=True):
+        if isinstance(outcome, RelayError):
+            share.error = outcome
+        else:
+            share.result = outcome
     return True
 
 
