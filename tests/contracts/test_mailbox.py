@@ -137,6 +137,7 @@ class TestAccepting:
         assert (late.state, late.attempt, late.lease) == (LetterState.LEASED, 1, "s1")
         assert not await mailbox.is_waiting(ZAF, "c1")
         assert mailbox.backlog() == {ZAF: 1}
+        assert await mailbox.count() == 1
         next_one, _ = await mailbox.accept(draft("c1"), Room(letters=1))
         assert await leased(mailbox, "s2") == [next_one.id]
         assert [letter.id for letter in await mailbox.leased(ZAF)] == [late.id, next_one.id]

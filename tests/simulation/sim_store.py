@@ -159,6 +159,9 @@ class UnsteadyMailbox:
 
         return await self._step(lambda: self._inner.sweep(limit, keep_seconds), note)
 
+    async def count(self) -> int:
+        return await self._step(self._inner.count)
+
     async def overdue(self, limit: int) -> Sequence[Letter]:
         return await self._step(lambda: self._inner.overdue(limit))
 

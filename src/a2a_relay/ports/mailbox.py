@@ -94,6 +94,9 @@ class Mailbox(Protocol):
     def backlog(self) -> Mapping[Address, int]:
         """How many letters are waiting, by agent; asked once, when a node starts."""
 
+    async def count(self) -> int:
+        """How many letters are waiting, of all agents together."""
+
     async def lease(self, address: Address, lease: str, limit: int) -> Sequence[Letter]:
         """Lease up to `limit` letters under the name `lease`, in their order; each one's `attempt` counts up."""
 

@@ -15,7 +15,7 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.call import NO_OPTIONS, Call, Form
 from a2a_relay.core.envelope import seal
 from a2a_relay.core.exchange import Result, Sink
-from a2a_relay.core.letter import ID_PREFIX, DeadReason, Draft, Entry, IdempotencyKey, Letter, LetterEvent, Receipt
+from a2a_relay.core.letter import ID_PREFIX, Draft, Entry, IdempotencyKey, Letter, LetterEvent, Receipt
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.principal import Role
 from a2a_relay.core.router import away
@@ -28,6 +28,7 @@ from a2a_relay.node.mail.deliveries import Deliveries
 from a2a_relay.node.mail.followers import Followers
 from a2a_relay.node.mail.held import Held, HeldCall, HeldStream
 from a2a_relay.node.mail.ids import names_relay, new_id
+from a2a_relay.node.mail.janitor import Janitor
 from a2a_relay.node.mail.late_answers import LateAnswers
 from a2a_relay.node.mail.live_keys import LiveKeys, key_of
 from a2a_relay.node.mail.presence import Expected
@@ -39,9 +40,6 @@ from a2a_relay.ports.mailbox import Mailbox
 if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
 
-SWEEP_SECONDS = 1.0
-ABANDONED_SWEEPS = 30
-"""Every so many sweeps it is looked for letters that nobody holds any more."""
 _ENDS = (LetterEvent.DONE, LetterEvent.EXPIRED, LetterEvent.DEAD, LetterEvent.CANCELED)
 SENDS = (Operation.SEND, Operation.STREAM)
 
@@ -72,12 +70,7 @@ class Mailroom:
         self._keys = LiveKeys(node.clock, node.limits, node.streams)
         self._boxes: set[Address] = set(backlog)
         """Agents for which letters may be waiting."""
-        self._is_sweeping = False
-        self._is_in_doubt = False
-        """Whether the store has failed in a step that may have been taken all the same."""
-        self._is_count_stale = True
-        """Whether the store is to be asked how many letters are waiting."""
-        self._sweeps = 0
+        self.janitor = Janitor(self)
 
     @property
     def parts(self) -> LetterParts:
@@ -276,6 +269,11 @@ class Mailroom:
         elif not letter.state.is_waiting:
             self.ended(letter)
 
+    async def tell_followers(self) -> None:
+        """Whoever follows a letter that has ended unnoticed is told so."""
+        for tenant, id in self.followers.followed():
+            await self.tell_if_ended(tenant, id)
+
     def hand_over(self, held: Held, call: Call) -> None:
         """Make a call at its agent now. Raises `Refused`."""
         session = self.node.require_session(call)
@@ -294,7 +292,7 @@ class Mailroom:
 
     def agent_is_ready(self, session: Session) -> None:
         """An agent has attached, or is ready again: what waits for it goes on."""
-        self._sweep_soon()
+        self.janitor.begin()
         session.has_letters = session.address in self._boxes
         session.review()
         self._expected.arrived(session.address)
@@ -305,7 +303,7 @@ class Mailroom:
         """Something was put into an agent's mailbox."""
         self.accepted += 1
         self._boxes.add(address)
-        self._sweep_soon()
+        self.janitor.begin()
         session = self.node.find_session(address)
         if session is not None:
             session.has_letters = True
@@ -326,7 +324,7 @@ class Mailroom:
         entry = Entry(self.node.clock.now(), event, letter.attempt, reason)
         self.receipts.publish(Receipt(letter.id, letter.address, letter.owner, entry))
         self.node.observer.letter(event, letter.address, reason)
-        self._is_count_stale = True
+        self.janitor.is_count_stale = True
         if event is LetterEvent.ACCEPTED:
             self.waiting += 1
         elif event in _ENDS:
@@ -340,63 +338,8 @@ class Mailroom:
 
     def tell_trouble(self, error: StoreError) -> None:
         """The store has failed: whether the step was taken is found out when it works again."""
-        self._is_in_doubt = True
-        self._sweep_soon()
+        self.janitor.doubt()
         self.node.observer.notice("store_trouble", message=str(error))
-
-    def _sweep_soon(self) -> None:
-        """Keep the store swept, from the first letter or agent on."""
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            self.node.clock.call_later(SWEEP_SECONDS, lambda: self.jobs.start(self._sweep_on()))
-
-    async def _sweep_on(self) -> None:
-        self._is_sweeping = False
-        if self.node.is_leaving:
-            return
-        try:
-            await self.sweep()
-            self._sweeps += 1
-            if self._sweeps % ABANDONED_SWEEPS == 0:
-                await self.give_up_abandoned()
-        except StoreError as error:
-            self.tell_trouble(error)
-        self._sweep_soon()
-
-    async def sweep(self, limit: int = 200) -> None:
-        """Expire what is overdue, and remove what was kept for long enough."""
-        for letter in await self.mailbox.sweep(limit, self.node.limits.dead_ttl_seconds):
-            self.publish(letter, LetterEvent.EXPIRED)
-            self.ended(letter)
-            self.deliveries.wake(letter.address)
-        if self._is_in_doubt:
-            self._is_in_doubt = False
-            await self._look_anew()
-        if self._is_count_stale:
-            self._is_count_stale = False
-            self.waiting = sum(self.mailbox.backlog().values())
-
-    async def _look_anew(self) -> None:
-        """Find out what has become of steps that seemed to fail. Raises StoreError."""
-        for session in self.node.sessions:
-            session.is_recovered = False
-        self.renew()
-        await self._tell_followers()
-
-    async def _tell_followers(self) -> None:
-        """Whoever follows a letter that has ended unnoticed is told so."""
-        for tenant, id in self.followers.followed():
-            await self.tell_if_ended(tenant, id)
-
-    async def give_up_abandoned(self, limit: int = 200) -> None:
-        """Bury what is overdue and was left leased by a session whose agent has not come back."""
-        for letter in await self.mailbox.overdue(limit):
-            if (
-                self.node.find_session(letter.address) is None
-                and self.deliveries.in_hand(letter.address, letter.id) is None
-                and not self.late.has(letter.id)
-            ):
-                await self.deliveries.bury(letter, DeadReason.DELIVERED_UNKNOWN)
 
     def renew(self) -> None:
         """Learn anew which agents letters are waiting for: another process, or an operator, has changed that."""
@@ -407,9 +350,9 @@ class Mailroom:
 
     def operated(self, address: Address) -> None:
         """An operator has changed an agent's letters: there may be more or fewer that wait."""
-        self._is_count_stale = True
+        self.janitor.is_count_stale = True
         self.changed(address)
-        self.jobs.start(self._tell_followers())
+        self.jobs.start(self.tell_followers())
 
     def changed(self, address: Address) -> None:
         """Something was done to an agent's letters by somebody else: there may be some that may go now."""

@@ -132,6 +132,9 @@ class MemoryMailbox:
         counts = {address: len(box.of(LetterState.QUEUED, LetterState.LEASED)) for address, box in self._boxes.items()}
         return {address: count for address, count in counts.items() if count}
 
+    async def count(self) -> int:
+        return sum(self.backlog().values())
+
     async def lease(self, address: Address, lease: str, limit: int) -> Sequence[Letter]:
         now = self._now()
         box = self._boxes.get(address)

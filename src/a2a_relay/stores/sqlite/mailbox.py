@@ -80,6 +80,9 @@ class SqliteMailbox:
         rows = self._database.read(SQL["backlog"])
         return {Address(tenant, agent): waiting for tenant, agent, waiting in rows}
 
+    async def count(self) -> int:
+        return await self._database.look(lambda connection: int(connection.execute(SQL["count_waiting"]).fetchone()[0]))
+
     async def lease(self, address: Address, lease: str, limit: int) -> Sequence[Letter]:
         return await self._step(lambda connection, now: letters.lease(connection, now, address, lease, limit))
 

@@ -67,6 +67,9 @@ LIMIT 1;
 -- is_any_waiting
 SELECT 1 FROM mailboxes WHERE tenant = ? AND agent = ? AND in_line > 0;
 
+-- count_waiting
+SELECT coalesce(sum(queued + leased), 0) FROM mailboxes;
+
 -- backlog
 SELECT tenant, agent, queued + leased FROM mailboxes WHERE queued + leased > 0;
 

@@ -546,7 +546,7 @@ class TestLettersThatNobodyHolds:
         relay = relay.restarted()
         relay.node.agents.expect(make_address(), None)
         relay.clock.advance(61)
-        await relay.node.mail.give_up_abandoned()
+        await relay.node.mail.janitor.give_up_abandoned()
         assert (await only_letter(relay)).state is LetterState.DEAD
         assert (await relay.ask("GetTask", id))["status"]["state"] == "TASK_STATE_FAILED"
 
@@ -555,7 +555,7 @@ class TestLettersThatNobodyHolds:
         await relay.send(make_call("SendMessage", message(), ttl_seconds=60))
         await relay.attach()
         relay.clock.advance(61)
-        await relay.node.mail.give_up_abandoned()
+        await relay.node.mail.janitor.give_up_abandoned()
         assert (await only_letter(relay)).state is LetterState.LEASED
 
     async def test_one_that_could_not_be_handed_over_is_tried_again(self, relay, monkeypatch):
