@@ -101,6 +101,35 @@ class Schedules(RuleBasedStateMachine):
         if isinstance(answer, Accepted) and answer.is_new:
             self.ids.append(answer.letter.id)
 
+    @rule(
+        wanted=st.lists(st.tuples(addresses, contexts, st.booleans(), st.integers(0, 3)), min_size=2, max_size=8),
+        ttl=durations,
+    )
+    def accept_at_once(self, wanted: list[tuple[Address, str, bool, int]], ttl: float) -> None:
+        """All of them in one group of one store, one after the other in the other."""
+        drafts = []
+        for address, context, is_late, keyed in wanted:
+            self.made += 1
+            drafts.append(
+                draft(
+                    context,
+                    address,
+                    id=f"rly-{self.made:04}",
+                    ttl_seconds=ttl,
+                    leased_by="s1" if is_late else "",
+                    idempotency=key(f"key {keyed}", bytes([self.made % 2])) if keyed else None,
+                )
+            )
+        memory, sqlite = self.stores
+        expected = [self.run(memory.accept(wanted, ROOM)) for wanted in drafts]
+
+        async def at_once() -> list[Any]:
+            return await asyncio.gather(*(sqlite.accept(wanted, ROOM) for wanted in drafts), return_exceptions=True)
+
+        found = self.loop.run_until_complete(at_once())
+        assert [(one.message, one.metadata) if isinstance(one, Refused) else one for one in found] == expected
+        self.ids += [one.letter.id for one in found if isinstance(one, Accepted) and one.is_new]
+
     @rule(address=addresses, name=leases, limit=st.integers(1, 3))
     def lease(self, address: Address, name: str, limit: int) -> None:
         found: list[Letter] = self.both("lease", address, name, limit)

@@ -12,12 +12,12 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from letter_drafts import ACT, ANN, ANSWER, EVERY, KEEP_SECONDS, ROOM, ZAF, accepted, draft, events, known, leased
+from letter_drafts import ACT, ANN, ANSWER, EVERY, KEEP_SECONDS, ROOM, ZAF, accepted, draft, events, key, known, leased
 
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Alias, Filter, LetterState
@@ -73,6 +73,22 @@ async def until(is_true: Callable[[], bool]) -> None:
     while not is_true():
         assert time.monotonic() < end
         await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def one_group(relay: Relay) -> AsyncIterator[None]:
+    """What is awaited within, all at once, is one group: the writer is kept busy until it is queued."""
+    is_busy, go_on = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        is_busy.set()
+        go_on.wait(10)
+
+    held = asyncio.create_task(relay.database.carry_out(hold))
+    await until(is_busy.is_set)
+    asyncio.get_running_loop().call_later(0, go_on.set)  # after the tasks that are made now have begun
+    yield
+    await held
 
 
 def copy_of(path: Path, folder: str) -> Path:
@@ -182,6 +198,43 @@ class TestWork:
             await accepted(relay.mailbox, id=letter.id)
         assert relay.mailbox.backlog() == {ZAF: 1}
 
+    async def test_of_one_kind_is_run_together_and_each_is_told_its_own(self, relay: Relay) -> None:
+        runs: list[list[int]] = []
+
+        def double(connection: sqlite3.Connection, parts: Sequence[int]) -> list[int | Refused]:
+            runs.append(list(parts))
+            return [part * 2 if part != 2 else Refused(Reason.MAILBOX_FULL) for part in parts]
+
+        async with one_group(relay):
+            found = await asyncio.gather(
+                *(relay.database.share(double, part) for part in (1, 2)),
+                relay.database.carry_out(lambda _: runs.append([])),
+                *(relay.database.share(double, part) for part in (3, 4)),
+                return_exceptions=True,
+            )
+        assert runs == [[1, 2], [], [3, 4]]
+        assert isinstance(found[1], Refused)
+        assert [found[0], *found[3:]] == [2, 6, 8]
+
+    async def test_that_fails_together_is_begun_anew_each_alone(self, relay: Relay) -> None:
+        runs: list[list[str]] = []
+
+        def put(connection: sqlite3.Connection, parts: Sequence[str]) -> list[str]:
+            runs.append(list(parts))
+            for part in parts:
+                connection.execute("INSERT INTO mailboxes (tenant, agent) VALUES ('acme', ?)", (part,))
+            return list(parts)
+
+        async with one_group(relay):
+            found = await asyncio.gather(
+                *(relay.database.share(put, part) for part in ("a", "b", "a", "c")), return_exceptions=True
+            )
+        assert runs[0] == ["a", "b", "a", "c"]
+        assert all(len(run) == 1 for run in runs[1:])
+        assert isinstance(found[2], StoreError)
+        assert [found[0], found[1], found[3]] == ["a", "b", "c"]
+        assert relay.database.read("SELECT agent FROM mailboxes ORDER BY agent") == [("a",), ("b",), ("c",)]
+
     async def test_whose_caller_has_gone_is_carried_out_all_the_same(self, relay: Relay) -> None:
         task = asyncio.create_task(accepted(relay.mailbox))
         await asyncio.sleep(0)
@@ -224,6 +277,55 @@ class TestWork:
         refused, kept, found = map(int, report.stdout.split())
         assert refused > 0
         assert kept == found
+
+
+class TestAGroup:
+    async def test_of_letters_takes_few_statements(self, path: Path) -> None:
+        relay = Relay(path)
+        steps: list[str] = []
+        await asyncio.gather(*(accepted(relay.mailbox, address=address) for address in (ZAF, ANN)))
+        await relay.database.carry_out(lambda connection: connection.set_trace_callback(steps.append))
+        async with one_group(relay):
+            steps.clear()
+            await asyncio.gather(
+                *(accepted(relay.mailbox, f"c{n % 5}", (ZAF, ANN)[n % 2], idempotency=key(f"{n}")) for n in range(64))
+            )
+        relay.close()
+        inserts = [step for step in steps if step.startswith("INSERT")]
+        assert [step.split()[step.split().index("INTO") + 1] for step in inserts] == [
+            "letters",
+            "letter_bodies",
+            "mailboxes",
+            "idempotency_keys",
+        ]
+        assert sum("AS (VALUES" in step for step in steps) == 2
+
+    async def test_holds_a_letter_whose_id_is_taken(self, relay: Relay) -> None:
+        taken = await accepted(relay.mailbox)
+        ids = ["rly-a", taken.id, "rly-b", "rly-a", "rly-c"]
+        async with one_group(relay):
+            found = await asyncio.gather(*(accepted(relay.mailbox, id=id) for id in ids), return_exceptions=True)
+        assert [isinstance(one, StoreError) for one in found] == [False, True, False, True, False]
+        assert relay.mailbox.backlog() == {ZAF: 4}
+        assert await leased(relay.mailbox) == [taken.id, "rly-a", "rly-b", "rly-c"]
+
+    async def test_of_large_letters_keeps_all_their_bytes(self, relay: Relay) -> None:
+        bodies = [bytes([n]) * size for n, size in enumerate((400_000, 700_000, 10, 3_000_000, 1, 1_048_576, 0))]
+        async with one_group(relay):
+            found = await asyncio.gather(*(accepted(relay.mailbox, params=body) for body in bodies))
+        assert [(await known(relay.mailbox, letter.id)).params for letter in found] == bodies
+
+    async def test_goes_on_behind_what_was_redriven(self, relay: Relay) -> None:
+        """A letter that is redriven has a new number, which no letter of a group is given again."""
+        first = await accepted(relay.mailbox, ttl_seconds=1.0)
+        relay.clock.advance(2)
+        await relay.mailbox.sweep(10, KEEP_SECONDS)
+        await relay.mailbox.redrive("acme", EVERY, 900.0, ACT)
+        async with one_group(relay):
+            found = await asyncio.gather(*(accepted(relay.mailbox) for _ in range(3)))
+        again = (await known(relay.mailbox, first.id)).number
+        assert [letter.number for letter in found] == [again + 1, again + 2, again + 3]
+        assert relay.database.read(SQL["last_number"]) == [(again + 3,)]
 
 
 FULL_DISK = textwrap.dedent("""

@@ -80,7 +80,7 @@ def describe(filter: Filter) -> str:
     return " ".join(f"{name}={value}" for name, value in filter._asdict().items() if value not in ("", None)) or "all"
 
 
-def first_letter(draft: Draft, now: float, number: int) -> Letter:
+def first_letter(draft: Draft, now: float, number: int, position: int | None = None) -> Letter:
     """What a draft becomes when it is accepted."""
     entries = [Entry(now, LetterEvent.ACCEPTED)]
     if draft.leased_by:
@@ -100,5 +100,6 @@ def first_letter(draft: Draft, now: float, number: int) -> Letter:
         expires_at=now + draft.ttl_seconds,
         lease=draft.leased_by,
         number=number,
+        position=position,
         history=tuple(entries),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from a2a_relay.core.address import Address
-from a2a_relay.core.letter import Draft, Entry, Letter, Room
+from a2a_relay.core.letter import Draft, IdempotencyKey, Letter, Room
 from a2a_relay.core.mailbox_rules import first_letter, key_without_letter, require_room, require_same_call
 from a2a_relay.errors import Refused
 from a2a_relay.ports.mailbox import Accepted
@@ -71,12 +71,13 @@ class _Batch:
         self._number = 0
         self._keys: dict[str, tuple[bytes, Letter | None]] = {}
         self._boxes: dict[Address, _Box] = {}
-        self._histories: dict[tuple[Entry, ...], str] = {}
+        self._histories: dict[bool, str] = {}
         self._letter_rows: list[Sequence[Any]] = []
         self._body_rows: list[tuple[int, bytes, bytes]] = []
         self._key_rows: list[Sequence[Any]] = []
         self._find_boxes(drafts)
-        self._find_keys(drafts)
+        if any(draft.idempotency is not None for draft in drafts):
+            self._find_keys(drafts)
 
     def known(self, draft: Draft) -> Accepted | None:
         """The letter that the draft's key has made. Raises `Refused`."""
@@ -92,25 +93,25 @@ class _Batch:
 
     def take(self, draft: Draft, room: Room) -> Accepted:
         """A new letter, unless its mailbox is full. Raises `Refused`."""
-        box = self._boxes[draft.address]
-        is_in_line = not draft.leased_by
-        in_line = box.held_in_line + box.queued
-        if is_in_line:
-            require_room(room, in_line, box.held_bytes + box.bytes, draft.size)
-        if not box.number:
-            box.number = self._connection.execute(_SQL["put_mailbox"], draft.address).lastrowid or 0
-        self._number += 1
-        letter = first_letter(draft, self._now, self._number)
-        is_head = is_in_line and draft.context not in box.busy
-        if is_in_line:
+        box, size = self._boxes[draft.address], draft.size
+        is_head, position = False, 0
+        if not draft.leased_by:
+            position = box.held_in_line + box.queued
+            require_room(room, position, box.held_bytes + box.bytes, size)
+            is_head = draft.context not in box.busy
             box.queued += 1
-            box.bytes += draft.size
+            box.bytes += size
             box.busy.add(draft.context)
         else:
             box.leased += 1
-        key_expires_at = self._remember(draft, letter)
-        self._put(draft, letter, box.number, is_head, key_expires_at)
-        return Accepted(letter._replace(position=in_line if is_in_line else 0), is_new=True)
+        if not box.number:
+            box.number = self._connection.execute(_SQL["put_mailbox"], draft.address).lastrowid or 0
+        self._number += 1
+        letter = first_letter(draft, self._now, self._number, position)
+        key = draft.idempotency
+        key_expires_at = 0.0 if key is None else self._remember(key, letter)
+        self._put(letter, box.number, size, is_head, key_expires_at)
+        return Accepted(letter, is_new=True)
 
     def write(self) -> None:
         """Write everything that was taken."""
@@ -125,14 +126,14 @@ class _Batch:
         for portion in _portions(self._body_rows):
             self._write("put_bodies", portion)
         self._write("count_accepted", counts)
-        self._write("put_keys", self._key_rows)
+        if self._key_rows:
+            self._write("put_keys", self._key_rows)
 
     def _find_boxes(self, drafts: Sequence[Draft]) -> None:
         """How full the mailboxes are, which of the contexts are waiting, and which number was given last."""
         asked: dict[tuple[Address, str | None], None] = {}
         for draft in drafts:
-            is_behind_none = draft.is_new_context or draft.leased_by
-            asked[draft.address, None if is_behind_none else draft.context] = None
+            asked[draft.address, None if draft.is_new_context or draft.leased_by else draft.context] = None
         places = list(asked)
         rows = [(place, *address, context) for place, (address, context) in enumerate(places)]
         for sql, parameters in in_few_steps(_SQL["prepare_accept"], rows):
@@ -153,21 +154,19 @@ class _Batch:
                 row = self._connection.execute(_SQL["find_letter"], (id, tenants[scope])).fetchone()
                 self._keys[scope] = (digest, None if row is None else whole_letter(row))
 
-    def _remember(self, draft: Draft, letter: Letter) -> float:
+    def _remember(self, key: IdempotencyKey, letter: Letter) -> float:
         """Let later ones with the same key find this letter; until when."""
-        key = draft.idempotency
-        if key is None:
-            return 0.0
         expires_at = self._now + key.seconds
         if expires_at > self._now:
-            self._keys[key.scope] = (key.digest, letter)
+            self._keys[key.scope] = (key.digest, letter._replace(position=None))
         self._key_rows.append((key.scope, key.digest, letter.id, expires_at))
         return expires_at
 
-    def _put(self, draft: Draft, letter: Letter, mailbox: int, is_head: bool, key_expires_at: float) -> None:
-        history = self._histories.get(letter.history)
+    def _put(self, letter: Letter, mailbox: int, size: int, is_head: bool, key_expires_at: float) -> None:
+        is_late = bool(letter.lease)
+        history = self._histories.get(is_late)
         if history is None:
-            history = self._histories[letter.history] = write_history(letter.history)
+            history = self._histories[is_late] = write_history(letter.history)
         self._letter_rows.append(
             (
                 letter.number,
@@ -179,11 +178,11 @@ class _Batch:
                 letter.context,
                 letter.context_id,
                 letter.state.value,
-                not draft.leased_by,
+                not is_late,
                 is_head,
                 letter.attempt,
                 letter.lease,
-                draft.size,
+                size,
                 letter.accepted_at,
                 letter.expires_at,
                 key_expires_at,
@@ -205,4 +204,4 @@ def _portions(rows: Sequence[tuple[int, bytes, bytes]]) -> Iterator[Sequence[tup
         if size > _PORTION and at > start:
             yield rows[start:at]
             start, size = at, len(envelope) + len(params)
-    yield rows[start:]
+    yield rows[start:] if start else rows

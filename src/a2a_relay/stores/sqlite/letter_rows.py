@@ -50,6 +50,7 @@ class Row(NamedTuple):
 
 
 _WIDTH = len(Row._fields)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def read_row(columns: Sequence[Any]) -> Row:
@@ -98,4 +99,4 @@ def read_history(text: str) -> tuple[Entry, ...]:
 
 def write_history(entries: Sequence[Entry]) -> str:
     """One line of JSON for each entry."""
-    return "\n".join(json.dumps((*entry,), separators=(",", ":")) for entry in entries)
+    return "\n".join(_encode((*entry,)) for entry in entries)

@@ -9,8 +9,8 @@ from importlib import resources
 from itertools import chain
 from typing import Any
 
-_WIDTHS = (128, 64, 32, *range(16, 0, -1))
-"""Rows in one statement: few widths, so that each is prepared once."""
+_WIDTHS = (*range(17), *[16] * 15, *[32] * 32, *[64] * 64, 128)
+"""How many of so many rows go into one statement: few widths, so that each is prepared once."""
 _VALUES = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 
 
@@ -26,9 +26,12 @@ def in_few_steps(sql: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str,
 
     A step lets go of the interpreter and takes it again, and beside a busy node that takes its time.
     """
+    if len(rows) == 1:
+        yield sql, rows[0]
+        return
     start = 0
     while start < len(rows):
-        count = next(width for width in _WIDTHS if width <= len(rows) - start)
+        count = _WIDTHS[min(len(rows) - start, len(_WIDTHS) - 1)]
         yield _widened(sql, count), tuple(chain.from_iterable(rows[start : start + count]))
         start += count
 
