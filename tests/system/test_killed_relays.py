@@ -34,6 +34,8 @@ async def test_a_durable_stream_is_read_whole_through_several_kills(
     relay_words: list[str], agent_words: list[str], signals: list[signal.Signals], tmp_path: Path
 ) -> None:
     """Everything once and in order, for both clients, though the relay was killed again and again."""
+    every, leave = COUNT // (len(signals) + 1), tmp_path / "leave"
+    agent_words = [*agent_words, "--every", str(every), "--leave", str(leave)]
     with restarting(tmp_path, *relay_words) as relays, counting_behind(tmp_path, relays.relay, *agent_words):
         url, token = relays.relay.url, relays.relay.token()
         client = Reading(url, token)
@@ -42,8 +44,9 @@ async def test_a_durable_stream_is_read_whole_through_several_kills(
                 tasks.create_task(client.read(TEXT))
                 first = await first_words(process)
                 for kill, number in enumerate(signals, 1):
-                    await client.until(kill * COUNT // (len(signals) + 1))
+                    await client.until(kill * every)
                     await asyncio.to_thread(relays.restart, number)
+                    leave.write_bytes(b"." * kill)
             said, complaints = await outcome_of(process)
     assert client.numbers == list(range(COUNT))
     assert len(set(client.ids)) == len(client.ids)
@@ -64,6 +67,7 @@ async def test_a_stream_in_memory_is_gone_with_its_relay_and_everybody_is_told(
         with sending(url, token, TEXT, tmp_path) as process:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(client.read(TEXT, is_final=lambda reason: reason == "STREAM_GONE"))
+                first = await first_words(process)
                 await client.until(50)
                 await asyncio.to_thread(relays.restart, number)
             said, complaints = await outcome_of(process)
@@ -71,7 +75,7 @@ async def test_a_stream_in_memory_is_gone_with_its_relay_and_everybody_is_told(
         assert client.numbers == list(range(len(client.numbers)))
         assert 50 <= len(client.numbers) < COUNT
         assert process.returncode == 1, complaints
-        assert WHOLE.startswith(said.rstrip("\n"))
+        assert WHOLE.startswith((first + said).rstrip("\n"))
         last = complaints.rstrip().rpartition("\n")[2]
         print(f"relay send says: {last!r}")
         assert "lost" in last or "not here" in last or "broken off" in last, complaints

@@ -58,7 +58,6 @@ class AcceptedRecord:
         self._side_file.close()
 
     def _write(self, record: Record) -> None:
-        self._number = record.number
         try:
             self._side_file.write(record)
         except OSError as error:
@@ -67,6 +66,7 @@ class AcceptedRecord:
             self._is_troubled = True
         else:
             self._is_troubled = False
+        self._number = record.number
 
 
 class QuickCheck:
