@@ -102,7 +102,9 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", chosen.port)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         card = build_card(url, is_durable=chosen.durable)
-        handler = DefaultRequestHandler(agent_executor=Counting(chosen.leave, chosen.every), task_store=InMemoryTaskStore(), agent_card=card)
+        handler = DefaultRequestHandler(
+            agent_executor=Counting(chosen.leave, chosen.every), task_store=InMemoryTaskStore(), agent_card=card
+        )
         app = Starlette(
             routes=[
                 *create_agent_card_routes(card),
