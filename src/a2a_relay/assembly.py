@@ -29,6 +29,8 @@ from a2a_relay.fronts.http.letters import Letters
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.node.relay_node import Ports, RelayNode
+from a2a_relay.ports.audit import AuditLog
+from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.stream_log import StreamLog
@@ -50,6 +52,8 @@ class Stores(NamedTuple):
     mailbox: Mailbox
     task_index: TaskIndex
     durable_log: StreamLog | None
+    credentials: CredentialStore
+    audit: AuditLog
     close: Callable[[], None]
     watch: Callable[[Callable[[], None]], None] = _unwatched
     """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
@@ -77,16 +81,20 @@ def open_stores(settings: Settings, clock: LoopClock) -> Stores:
 
 
 def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
+    from a2a_relay.stores.memory.audit import MemoryAudit
+    from a2a_relay.stores.memory.credentials import MemoryCredentials
     from a2a_relay.stores.memory.directory import MemoryDirectory
     from a2a_relay.stores.memory.mailbox import MemoryMailbox
     from a2a_relay.stores.memory.task_index import MemoryTaskIndex
 
-    directory = MemoryDirectory()
+    directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
-    return Stores(directory, mailbox, task_index, None, directory.close)
+    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, directory.close)
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
+    from a2a_relay.stores.memory.audit import MemoryAudit
+    from a2a_relay.stores.memory.credentials import MemoryCredentials
     from a2a_relay.stores.sqlite.database import Database
     from a2a_relay.stores.sqlite.directory import SqliteDirectory
     from a2a_relay.stores.sqlite.mailbox import SqliteMailbox
@@ -106,7 +114,17 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
         log.close()
         database.close()
 
-    return Stores(SqliteDirectory(database), SqliteMailbox(database, clock.now), task_index, log, close, database.watch)
+    audit = MemoryAudit(clock.now)
+    return Stores(
+        SqliteDirectory(database),
+        SqliteMailbox(database, clock.now),
+        task_index,
+        log,
+        MemoryCredentials(audit),
+        audit,
+        close,
+        database.watch,
+    )
 
 
 def _tell_store_trouble(message: str) -> None:
@@ -204,6 +222,8 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str
         random=random.random,
         task_index=stores.task_index,
         mailbox=stores.mailbox,
+        credentials=stores.credentials,
+        audit=stores.audit,
         reach=failpoint(os.environ),
     )
     node = RelayNode(

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     TENANT_MISMATCH = "TENANT_MISMATCH"
+    ADDRESS_REFUSED = "ADDRESS_REFUSED"
+    SESSION_EXISTS = "SESSION_EXISTS"
     # what is asked for
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -61,6 +63,7 @@ class Reason(StrEnum):
     INVALID_AGENT_RESPONSE = "INVALID_AGENT_RESPONSE"
     MAILBOX_FULL = "MAILBOX_FULL"
     LETTER_NOT_FOUND = "LETTER_NOT_FOUND"
+    NAME_TAKEN = "NAME_TAKEN"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     IDEMPOTENCY_IN_FLIGHT = "IDEMPOTENCY_IN_FLIGHT"
     TASK_NOT_CANCELABLE = "TASK_NOT_CANCELABLE"
@@ -110,6 +113,8 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.UNAUTHENTICATED: _ruling(401, -32050, "UNAUTHENTICATED", "a valid bearer token is required"),
     Reason.PERMISSION_DENIED: _ruling(403, -32056, "PERMISSION_DENIED", "this credential may not do that"),
     Reason.TENANT_MISMATCH: _ruling(403, -32056, "PERMISSION_DENIED", "tenant mismatch"),
+    Reason.ADDRESS_REFUSED: _ruling(403, -32056, "PERMISSION_DENIED", "not from this address"),
+    Reason.SESSION_EXISTS: _ruling(409, -32072, "ALREADY_EXISTS", "the agent is attached already"),
     Reason.NOT_FOUND: _ruling(404, -32057, "NOT_FOUND", "nothing is served here"),
     Reason.METHOD_NOT_ALLOWED: _ruling(405, -32600, "UNIMPLEMENTED", "this path takes another HTTP method"),
     Reason.AGENT_NOT_FOUND: _ruling(404, -32051, "NOT_FOUND", "no such agent"),
@@ -146,6 +151,7 @@ RULINGS: dict[Reason, Ruling] = {
     Reason.INVALID_AGENT_RESPONSE: _ruling(500, -32006, "INTERNAL", "the agent's answer could not be understood"),
     Reason.MAILBOX_FULL: _ruling(429, -32067, "RESOURCE_EXHAUSTED", "the agent's mailbox is full", temporary=True),
     Reason.LETTER_NOT_FOUND: _ruling(404, -32057, "NOT_FOUND", "no such letter"),
+    Reason.NAME_TAKEN: _ruling(409, -32071, "ALREADY_EXISTS", "this name is taken"),
     Reason.IDEMPOTENCY_CONFLICT: _ruling(
         422, -32068, "FAILED_PRECONDITION", "this Idempotency-Key was used for another request"
     ),

@@ -176,8 +176,7 @@ class LetterDesk:
 
     def require_admin(self, principal: Principal, tenant: str) -> None:
         """Refuse whoever may not change letters: with TENANT_MISMATCH or PERMISSION_DENIED."""
-        access.require_tenant(principal, tenant)
-        access.require_role(principal, Role.ADMIN)
+        access.require_admin(principal, tenant, "letters:write")
 
     def _tell(self, tenant: str, action: str, target: str, touched: int, act: Act) -> None:
         self._observer.notice(

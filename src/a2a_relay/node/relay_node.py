@@ -23,6 +23,7 @@ from a2a_relay.core.exchange import Exchange, Outcome, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy
+from a2a_relay.core.networks import require_from
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
@@ -41,8 +42,10 @@ from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
 from a2a_relay.node.wheel import Wheel
+from a2a_relay.ports.audit import AuditLog
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
+from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
@@ -74,6 +77,8 @@ class Ports:
     task_index: TaskIndex
     mailbox: Mailbox | None = None
     """Where letters are kept; without it a call to an agent that is away is refused."""
+    credentials: CredentialStore | None = None
+    audit: AuditLog | None = None
     reach: Callable[[str], None] = _pass_by
     """Told the names of the points at which crash drills break off."""
 
@@ -137,9 +142,12 @@ class RelayNode:
 
     # clients
 
-    def authenticate(self, credential: Credential) -> Principal:
-        """Who this credential speaks for. Raises UNAUTHENTICATED."""
-        return self._authenticator.authenticate(credential, self.clock.now())
+    def authenticate(self, credential: Credential, host: str = "") -> Principal:
+        """Who this credential speaks for, coming from this numeric address. Raises UNAUTHENTICATED, ADDRESS_REFUSED."""
+        principal = self._authenticator.authenticate(credential, self.clock.now())
+        if principal.networks:
+            require_from(principal.networks, host)
+        return principal
 
     def submit(self, call: Call, sink: Sink) -> Exchange | HeldCall:
         """Take one unary call. Raises `Refused`; after that its answer comes through the sink.
@@ -157,6 +165,7 @@ class RelayNode:
             or call.rest is not None
             or call.options is not NO_OPTIONS
             or principal.tenant != session.address.tenant
+            or principal.agents is not None
             or session.unary_in_flight >= self.limits.unary_in_flight
             or self.is_leaving
         ):

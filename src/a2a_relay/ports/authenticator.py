@@ -15,3 +15,10 @@ class Authenticator(Protocol):
     """
 
     def authenticate(self, credential: Credential, now: float) -> Principal: ...
+
+    def recheck(self, principal: Principal, now: float) -> Principal:
+        """The principal as it would be authenticated now, for sessions and streams that live long.
+
+        Raises `Refused` (UNAUTHENTICATED) when what it has shown is not good any more. A token that has merely
+        expired is still good: its end is `expires_at`.
+        """

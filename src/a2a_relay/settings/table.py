@@ -93,7 +93,13 @@ class Settings:
         in_help=True,
     )
     root_agent: str = _row(Kind.ADDRESS, "", "the agent served at / (else the caller's only agent)", "relay")
-    tenants: str = _row(Kind.CHOICE, "open", "who may be a tenant: whoever holds a token", "relay", choices=("open",))
+    tenants: str = _row(
+        Kind.CHOICE,
+        "open",
+        "who may be a tenant: whoever holds a token (open), or who was created (registered)",
+        "relay",
+        choices=("open", "registered"),
+    )
     card_visibility: str = _row(
         Kind.CHOICE, "public", "who may read agent cards", "relay", choices=("public", "tenant")
     )

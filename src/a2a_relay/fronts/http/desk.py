@@ -94,6 +94,8 @@ class CallDesk:
             call, binding = read_rest(head, route, principal, body, self.rules.push_targets)
         else:
             call, binding = read_jsonrpc(head, address, principal, body, self.rules.push_targets)
+        if principal.scopes is not None:
+            access.require_operation(principal, call.operation, call.method)
         if call.operation is Operation.EXTENDED_CARD:
             return call, CardBinding(binding, self._card_rewrite(head, call))
         return call, binding

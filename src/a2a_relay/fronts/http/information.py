@@ -8,7 +8,7 @@ import a2a_relay
 from a2a_relay.a2a import jsonbytes, rest
 from a2a_relay.core import access
 from a2a_relay.core.address import Address
-from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.principal import Principal
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
@@ -158,8 +158,7 @@ class Information:
 
     def _forget(self, request: RequestHead, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential)
-        access.require_tenant(principal, route.agent.tenant)
-        access.require_role(principal, Role.ADMIN)
+        access.require_admin(principal, route.agent.tenant, "agents:write")
         if not self._node.agents.forget(route.agent):
             raise Refused(Reason.AGENT_NOT_FOUND)
         return Answer(204, b"")
@@ -167,8 +166,7 @@ class Information:
     async def register(self, request: HttpRequest, route: Route, body_timeout_seconds: float) -> Answer:
         """Make an agent known that has not attached yet: 201, or 200 where it is known. Raises `Refused`."""
         principal = self._node.authenticate(request.credential)
-        access.require_tenant(principal, route.agent.tenant)
-        access.require_role(principal, Role.ADMIN)
+        access.require_admin(principal, route.agent.tenant, "agents:write")
         request.block.require_json()
         limit = self._node.limits.max_card + _CARD_FRAME_BYTES
         body = await request.body(limit, body_timeout_seconds)
@@ -207,7 +205,7 @@ class Information:
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
         principal = self._node.authenticate(request.credential)
         access.require_call(principal, address)
-        access.require_role(principal, Role.ADMIN)
+        access.require_admin(principal, address.tenant, "agents:read")
         view = self._node.agents.find(address)
         if view is None:
             raise Refused(Reason.AGENT_NOT_FOUND)

@@ -1,0 +1,31 @@
+"""Lists of addresses and CIDR ranges, and whether an address is in one."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from a2a_relay.errors import Reason, Refused
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def read_networks(texts: Iterable[str]) -> Networks:
+    """Addresses and CIDR ranges. Raises ValueError for what is none."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def contains(networks: Networks, host: str) -> bool:
+    """Whether a numeric address is in one of these; an IPv4 address in IPv6's clothes is what it is."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
+
+
+def require_from(networks: Iterable[Networks], host: str) -> None:
+    """Refuse an address that is missing in one of these lists. Raises ADDRESS_REFUSED."""
+    if not all(contains(allowed, host) for allowed in networks):
+        raise Refused(Reason.ADDRESS_REFUSED)
