@@ -38,6 +38,9 @@ from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
+from a2a_relay.telemetry.audit_ship import SHIP_SECONDS, AuditShipper, open_target
+from a2a_relay.telemetry.audit_watch import HEAD_SECONDS, AuditWatch
+from a2a_relay.telemetry.rounds import Rounds
 from a2a_relay.wire.flow import Window
 
 
@@ -291,6 +294,7 @@ def build_app(
     settings: Settings,
     node: RelayNode,
     *,
+    on_startup: Callable[[], Awaitable[None]] | None = None,
     on_shutdown: Callable[[], Awaitable[None]],
     bound_url: str = "",
 ) -> RelayApp:
@@ -321,7 +325,32 @@ def build_app(
             body_timeout_seconds=settings.body_timeout,
         )
     desk = CallDesk(node, exposure, rules)
-    return RelayApp(node, desk, information, exposure, on_shutdown=on_shutdown, letters=letters)
+    return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
+
+
+class AuditDuties:
+    """What a running relay does for its audit log: publish its head, remove what is too old, ship what is new."""
+
+    def __init__(self, settings: Settings, audit: AuditLog, clock: LoopClock) -> None:
+        """Raises SettingsError for a place to ship to that there cannot be."""
+        self.watch = AuditWatch(audit, clock, settings.audit_keep)
+        self._rounds = [Rounds(clock, HEAD_SECONDS, self.watch.round, "audit_trouble")]
+        self._shipper: AuditShipper | None = None
+        target = open_target(settings.audit_ship)
+        if target is not None:
+            self._shipper = AuditShipper(audit, target, settings.data_dir / "audit-shipped", clock.monotonic)
+            self._rounds.append(Rounds(clock, SHIP_SECONDS, self._shipper.round, "audit_not_shipped"))
+
+    async def begin(self) -> None:
+        for rounds in self._rounds:
+            rounds.begin()
+
+    async def close(self) -> None:
+        for rounds in self._rounds:
+            await rounds.close()
+        if self._shipper is not None:
+            await self._shipper.close()
+        self.watch.publish()
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -335,12 +364,14 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     clock = LoopClock()
     stores = open_stores(settings, clock)
     node = build_node(settings, stores, clock, resolve_secret(settings))
+    duties = AuditDuties(settings, stores.audit, clock)
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
+        await duties.close()
         stores.close()
 
-    return build_app(settings, node, on_shutdown=leave)
+    return build_app(settings, node, on_startup=duties.begin, on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -356,13 +387,22 @@ def serve(settings: Settings) -> int:
     base_url = _base_url(settings, listener.getsockname()[1])
     node = build_node(settings, stores, clock, secret)
 
+    duties = AuditDuties(settings, stores.audit, clock)
+
     async def close_store() -> None:
+        await duties.close()
         stores.close()
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
 
-    app = build_app(settings, node, on_shutdown=close_store, bound_url=base_url if settings.is_loopback else "")
+    app = build_app(
+        settings,
+        node,
+        on_startup=duties.begin,
+        on_shutdown=close_store,
+        bound_url=base_url if settings.is_loopback else "",
+    )
     config = server_config(
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
