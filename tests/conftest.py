@@ -10,6 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair, which has other things to do.
+settings.register_profile("relay", deadline=None)
+settings.load_profile("relay")
 
 HERE = Path(__file__).parent
 CONFORMANCE = HERE / "conformance"
