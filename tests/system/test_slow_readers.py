@@ -22,7 +22,7 @@ STREAMS = 200
 EVENTS = 100
 TRIES = 3
 TOLERATED = 0.4
-"""The others' rate beside a stopped stream, of that without one: held up they would have none. What it costs is for benchmarks."""
+"""The others' rate beside a stopped stream, of that without one. Held up they would have none; benchmarks say more."""
 BODY = b'{"n":%d,"filler":"' + b"x" * 300 + b'"}'
 LARGE = 4096
 LARGE_BODY = b'{"n":%d,"filler":"' + b"x" * LARGE + b'"}'
