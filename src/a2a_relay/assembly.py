@@ -334,12 +334,22 @@ class AuditDuties:
     def __init__(self, settings: Settings, audit: AuditLog, clock: LoopClock) -> None:
         """Raises SettingsError for a place to ship to that there cannot be."""
         self.watch = AuditWatch(audit, clock, settings.audit_keep)
-        self._rounds = [Rounds(clock, HEAD_SECONDS, self.watch.round, "audit_trouble")]
+        log = structlog.get_logger("a2a_relay")
+        self._rounds = [
+            Rounds(clock, HEAD_SECONDS, self.watch.round, lambda error: log.warning("audit_trouble", error=repr(error)))
+        ]
         self._shipper: AuditShipper | None = None
         target = open_target(settings.audit_ship)
         if target is not None:
             self._shipper = AuditShipper(audit, target, settings.data_dir / "audit-shipped", clock.monotonic)
-            self._rounds.append(Rounds(clock, SHIP_SECONDS, self._shipper.round, "audit_not_shipped"))
+            self._rounds.append(
+                Rounds(
+                    clock,
+                    SHIP_SECONDS,
+                    self._shipper.round,
+                    lambda error: log.warning("audit_not_shipped", error=repr(error)),
+                )
+            )
 
     async def begin(self) -> None:
         for rounds in self._rounds:

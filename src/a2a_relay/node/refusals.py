@@ -6,13 +6,11 @@ from typing import NamedTuple
 
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
-from a2a_relay.core.letter import LetterEvent
-from a2a_relay.core.session import Session
+from a2a_relay.core.principal import Principal
 from a2a_relay.errors import Reason
 from a2a_relay.ports.audit import AuditLog
 from a2a_relay.ports.clock import Clock
-from a2a_relay.ports.observer import CallReport, Observer, StreamReport
-from a2a_relay.wire.close_codes import CloseCode
+from a2a_relay.ports.observer import Observer
 
 WATCHED = frozenset({Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Reason.TENANT_MISMATCH, Reason.ADDRESS_REFUSED})
 """Refusals of who is asking. What is missing or too much is no attempt at somebody else's."""
@@ -57,6 +55,15 @@ class Refusals:
         else:
             self._others[reason] = self._others.get(reason, 0) + 1
 
+    def note_call(
+        self, reason: Reason, address: Address | None, method: str, peer: str, principal: Principal | None = None
+    ) -> None:
+        """A call was refused, for whatever reason; `peer` is an address with its port, or empty."""
+        if reason in WATCHED:
+            tenant, agent = address if address is not None else ("", "")
+            actor = principal.owner if principal is not None else ""
+            self.note(reason, tenant, actor, peer.rpartition(":")[0], f"{method} {agent}".strip())
+
     def flush(self) -> None:
         """Write down what has gathered."""
         found, self._found = self._found, {}
@@ -68,40 +75,22 @@ class Refusals:
 
 
 class RefusalObserver:
-    """Hands everything on to an observer, and has refusals of who is asking written down."""
+    """An observer that also has refused links written down. Of calls, of which there are many, their front tells."""
 
     def __init__(self, observer: Observer, refusals: Refusals) -> None:
         self._observer = observer
         self._refusals = refusals
+        # The observer's own: nothing is added to what a call costs.
         self.streams = observer.streams
-
-    def call_finished(self, report: CallReport) -> None:
-        if report.reason in WATCHED:
-            address = report.address
-            tenant, agent = address if address is not None else ("", "")
-            what = f"{report.method} {agent}".rstrip()
-            self._refusals.note(report.reason, tenant, "", report.peer, what)
-        self._observer.call_finished(report)
+        self.call_finished = observer.call_finished
+        self.stream_ended = observer.stream_ended
+        self.letter = observer.letter
+        self.session_attached = observer.session_attached
+        self.session_closed = observer.session_closed
+        self.frame_refused = observer.frame_refused
+        self.notice = observer.notice
 
     def link_refused(self, reason: Reason, message: str, peer: str) -> None:
         if reason in WATCHED:
             self._refusals.note(reason, "", "", peer.rpartition(":")[0] or peer, "attach")
         self._observer.link_refused(reason, message, peer)
-
-    def letter(self, event: LetterEvent, address: Address, reason: str) -> None:
-        self._observer.letter(event, address, reason)
-
-    def stream_ended(self, report: StreamReport) -> None:
-        self._observer.stream_ended(report)
-
-    def session_attached(self, session: Session, *, replaced: bool) -> None:
-        self._observer.session_attached(session, replaced=replaced)
-
-    def session_closed(self, session: Session, code: CloseCode | None) -> None:
-        self._observer.session_closed(session, code)
-
-    def frame_refused(self, session: Session, reason: str) -> None:
-        self._observer.frame_refused(session, reason)
-
-    def notice(self, event: str, **facts: object) -> None:
-        self._observer.notice(event, **facts)

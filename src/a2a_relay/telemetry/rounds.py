@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from a2a_relay.ports.clock import Clock, TimerHandle
 
 
 class Rounds:
     """Does `step` at once, and again so many seconds after each time it has ended.
 
-    What it raises is told by one log line, `event`, until it has done well again.
+    `tell` hears of a failure, and not of the next ones until a round has done well again.
     """
 
-    def __init__(self, clock: Clock, seconds: float, step: Callable[[], Awaitable[None]], event: str) -> None:
+    def __init__(
+        self, clock: Clock, seconds: float, step: Callable[[], Awaitable[None]], tell: Callable[[Exception], None]
+    ) -> None:
         self._clock = clock
         self._seconds = seconds
         self._step = step
-        self._event = event
-        self._log = structlog.get_logger("a2a_relay")
+        self._tell = tell
         self._timer: TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
@@ -44,7 +43,7 @@ class Rounds:
             await self._step()
         except Exception as error:  # noqa: BLE001  the next round may do better
             if not self._is_failing:
-                self._log.warning(self._event, error=str(error) or repr(error))
+                self._tell(error)
             self._is_failing = True
         else:
             self._is_failing = False

@@ -6,10 +6,12 @@ import pytest
 
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
+from a2a_relay.core.letter import LetterEvent
 from a2a_relay.errors import Reason
 from a2a_relay.node.refusals import MAX_ENTRIES, WATCHED, RefusalObserver, Refusals
 from a2a_relay.ports.observer import CallReport
 from a2a_relay.stores.memory.audit import MemoryAudit
+from a2a_relay.testing.calls import make_principal
 from a2a_relay.testing.clock import FakeClock
 from a2a_relay.testing.observer import RecordingObserver
 
@@ -97,41 +99,35 @@ async def test_begin_a_new_minute_after_each(refusals: Refusals, audit: MemoryAu
     assert [fact.times for fact in await facts(audit)] == [1, 1, 1]
 
 
+async def test_of_calls_are_those_of_who_is_asking(refusals: Refusals, audit: MemoryAudit) -> None:
+    zaf = Address("acme", "zaf")
+    for reason in Reason:
+        refusals.note_call(reason, None, "x", "10.0.0.1:4711")
+    refusals.note_call(DENIED, zaf, "SendMessage", "2001:db8::1:4711", make_principal(tenant="acme", identity="ann"))
+    refusals.flush()
+    *others, known = await facts(audit)
+    assert {fact.outcome for fact in others} == {str(reason) for reason in WATCHED}
+    assert known == AuditFact("acme", "admin:ann", "access", "SendMessage zaf", "PERMISSION_DENIED", peer="2001:db8::1")
+
+
 class TestObserver:
-    async def test_writes_down_refused_calls_and_links_and_hands_everything_on(
-        self, refusals: Refusals, audit: MemoryAudit
-    ) -> None:
+    async def test_writes_down_refused_links_and_hands_them_on(self, refusals: Refusals, audit: MemoryAudit) -> None:
         inner = RecordingObserver()
         observer = RefusalObserver(inner, refusals)
-        call = CallReport("r1", Address("acme", "zaf"), "SendMessage", 403, DENIED, 0.1, peer="10.0.0.1")
-        observer.call_finished(call)
-        observer.call_finished(call._replace(address=None, method="", reason=UNKNOWN))
-        observer.link_refused(UNKNOWN, "bad token", "10.0.0.2:4711")
-        observer.link_refused(Reason.ADDRESS_REFUSED, "not from there", "2001:db8::1:4711")
+        for reason in Reason:
+            observer.link_refused(reason, "", "10.0.0.2:4711")
+        observer.link_refused(UNKNOWN, "", "2001:db8::1:4711")
         refusals.flush()
-        assert [(fact.tenant, fact.target, fact.outcome, fact.peer) for fact in await facts(audit)] == [
-            ("acme", "SendMessage zaf", "PERMISSION_DENIED", "10.0.0.1"),
-            ("", "", "UNAUTHENTICATED", "10.0.0.1"),
-            ("", "attach", "UNAUTHENTICATED", "10.0.0.2"),
-            ("", "attach", "ADDRESS_REFUSED", "2001:db8::1"),
-        ]
-        assert len(inner.calls) == 2
-        assert len(inner.refused_links) == 2
+        assert len(inner.refused_links) == len(Reason) + 1
+        found = await facts(audit)
+        assert {fact.outcome for fact in found} == {str(reason) for reason in WATCHED}
+        assert {(fact.target, fact.peer) for fact in found} == {("attach", "10.0.0.2"), ("attach", "2001:db8::1")}
 
-    async def test_writes_nothing_of_what_is_no_question_of_who_asks(
-        self, refusals: Refusals, audit: MemoryAudit
-    ) -> None:
-        observer = RefusalObserver(RecordingObserver(), refusals)
-        for reason in (None, *(reason for reason in Reason if reason not in WATCHED)):
-            observer.call_finished(CallReport("r", None, "x", 400, reason, 0.1))
-            if reason is not None:
-                observer.link_refused(reason, "", "10.0.0.1:1")
-        refusals.flush()
-        assert await facts(audit) == []
-
-    def test_has_every_method_of_an_observer(self, refusals: Refusals) -> None:
+    def test_hands_everything_else_on(self, refusals: Refusals) -> None:
         inner = RecordingObserver()
         observer = RefusalObserver(inner, refusals)
         observer.notice("x", a=1)
-        assert inner.notices == [("x", {"a": 1})]
+        observer.call_finished(CallReport("r", None, "x", 400, DENIED, 0.1))
+        observer.letter(LetterEvent.DEAD, Address("acme", "zaf"), "x")
+        assert (len(inner.notices), len(inner.calls), len(inner.letters)) == (1, 1, 1)
         assert observer.streams is inner.streams

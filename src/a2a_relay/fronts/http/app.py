@@ -18,7 +18,6 @@ from a2a_relay.fronts.http.letters import LETTER_SURFACES, Letters
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES
-from a2a_relay.node.refusals import WATCHED
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
 
@@ -107,10 +106,13 @@ class RelayApp:
     def _report(self, request: HttpRequest, route: Route | None, method: str, sent: Sent, started_at: float) -> None:
         outcome = sent.outcome
         reason = outcome.reason if isinstance(outcome, Refused) else None
+        address = route.address if route is not None else None
+        if reason is not None and self.node.refusals is not None:
+            self.node.refusals.note_call(reason, address, method, request.client)
         self.node.observer.call_finished(
             CallReport(
                 request_id=request.id,
-                address=route.address if route is not None else None,
+                address=address,
                 method=method,
                 status=sent.status,
                 reason=reason,
@@ -118,7 +120,6 @@ class RelayApp:
                 is_call=route is not None and route.surface in CALL_SURFACES,
                 duration_seconds=self.node.clock.monotonic() - started_at,
                 events=sent.events,
-                peer=request.client.rpartition(":")[0] if reason in WATCHED else "",
             )
         )
 
