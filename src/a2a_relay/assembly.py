@@ -144,7 +144,7 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
     def close() -> None:
         task_index.flush()
         credentials.close()
-        audit.close()
+        audit.flush()
         log.close()
         database.close()
 
@@ -177,7 +177,7 @@ def open_administration(settings: Settings) -> AdministrationStores:
 
     def close() -> None:
         credentials.close()
-        audit.close()
+        audit.flush()
         database.close()
 
     return AdministrationStores(credentials, audit, partial(erase, database), close)
@@ -333,6 +333,7 @@ class AuditDuties:
 
     def __init__(self, settings: Settings, audit: AuditLog, clock: LoopClock) -> None:
         """Raises SettingsError for a place to ship to that there cannot be."""
+        self._audit = audit
         self.watch = AuditWatch(audit, clock, settings.audit_keep)
         log = structlog.get_logger("a2a_relay")
         self._rounds = [
@@ -358,6 +359,7 @@ class AuditDuties:
     async def close(self) -> None:
         for rounds in self._rounds:
             await rounds.close()
+        self._audit.flush()
         if self._shipper is not None:
             await self._shipper.close()
         self.watch.publish()
