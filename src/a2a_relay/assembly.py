@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -38,15 +39,8 @@ from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
-from a2a_relay.telemetry.audit_ship import SHIP_SECONDS, AuditShipper, open_target
-from a2a_relay.telemetry.audit_watch import HEAD_SECONDS, AuditWatch
-from a2a_relay.telemetry.rounds import Rounds
+from a2a_relay.telemetry.audit_duties import AuditDuties
 from a2a_relay.wire.flow import Window
-
-
-def _unwatched(_: Callable[[], None]) -> None:
-    """Nobody else can write to what is in this process."""
-
 
 Erase = Callable[[str], Awaitable[Mapping[str, int]]]
 
@@ -65,8 +59,9 @@ class Stores(NamedTuple):
     audit: AuditLog
     erase: Erase
     close: Callable[[], None]
-    watch: Callable[[Callable[[], None]], None] = _unwatched
-    """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
+    watch: Callable[[Callable[[], None]], None]
+    """Has a callback called, from whatever thread, when what is in the store is not what its node knows: somebody else
+    has written to it (decision 35), or a tenant was erased."""
 
 
 class AdministrationStores(NamedTuple):
@@ -108,12 +103,27 @@ def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
 
     directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
+    watchers: list[Callable[[], None]] = []
 
     async def erase(tenant: str) -> Mapping[str, int]:
         found = {"agents": directory.erase(tenant), "task_owners": task_index.erase(tenant)}
-        return {**mailbox.erase(tenant), **found}
+        counts = {**mailbox.erase(tenant), **found}
+        for watcher in watchers:
+            with suppress(RuntimeError):  # there is no loop that could be told
+                watcher()
+        return counts
 
-    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, erase, directory.close)
+    return Stores(
+        directory,
+        mailbox,
+        task_index,
+        None,
+        MemoryCredentials(audit),
+        audit,
+        erase,
+        directory.close,
+        watchers.append,
+    )
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
@@ -139,7 +149,9 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
 
     async def erase_tenant(tenant: str) -> Mapping[str, int]:
         task_index.erase(tenant)
-        return await erase(database, tenant)
+        counts = await erase(database, tenant)
+        task_index.erase(tenant)  # what was asked for meanwhile
+        return counts
 
     def close() -> None:
         task_index.flush()
@@ -328,41 +340,15 @@ def build_app(
     return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
 
 
-class AuditDuties:
-    """What a running relay does for its audit log: publish its head, remove what is too old, ship what is new."""
-
-    def __init__(self, settings: Settings, audit: AuditLog, clock: LoopClock) -> None:
-        """Raises SettingsError for a place to ship to that there cannot be."""
-        self._audit = audit
-        self.watch = AuditWatch(audit, clock, settings.audit_keep)
-        log = structlog.get_logger("a2a_relay")
-        self._rounds = [
-            Rounds(clock, HEAD_SECONDS, self.watch.round, lambda error: log.warning("audit_trouble", error=repr(error)))
-        ]
-        self._shipper: AuditShipper | None = None
-        target = open_target(settings.audit_ship)
-        if target is not None:
-            self._shipper = AuditShipper(audit, target, settings.data_dir / "audit-shipped", clock.monotonic)
-            self._rounds.append(
-                Rounds(
-                    clock,
-                    SHIP_SECONDS,
-                    self._shipper.round,
-                    lambda error: log.warning("audit_not_shipped", error=repr(error)),
-                )
-            )
-
-    async def begin(self) -> None:
-        for rounds in self._rounds:
-            rounds.begin()
-
-    async def close(self) -> None:
-        for rounds in self._rounds:
-            await rounds.close()
-        self._audit.flush()
-        if self._shipper is not None:
-            await self._shipper.close()
-        self.watch.publish()
+def build_duties(settings: Settings, stores: Stores, clock: LoopClock) -> AuditDuties:
+    """What the relay does for its audit log while it runs. Raises SettingsError."""
+    return AuditDuties(
+        stores.audit,
+        clock,
+        ship=settings.audit_ship,
+        keep_seconds=settings.audit_keep,
+        note=settings.data_dir / "audit-shipped",
+    )
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -376,7 +362,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     clock = LoopClock()
     stores = open_stores(settings, clock)
     node = build_node(settings, stores, clock, resolve_secret(settings))
-    duties = AuditDuties(settings, stores.audit, clock)
+    duties = build_duties(settings, stores, clock)
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
@@ -399,7 +385,7 @@ def serve(settings: Settings) -> int:
     base_url = _base_url(settings, listener.getsockname()[1])
     node = build_node(settings, stores, clock, secret)
 
-    duties = AuditDuties(settings, stores.audit, clock)
+    duties = build_duties(settings, stores, clock)
 
     async def close_store() -> None:
         await duties.close()
