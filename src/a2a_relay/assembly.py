@@ -45,8 +45,14 @@ def _unwatched(_: Callable[[], None]) -> None:
     """Nobody else can write to what is in this process."""
 
 
+Erase = Callable[[str], Awaitable[Mapping[str, int]]]
+
+
 class Stores(NamedTuple):
-    """What one store URL stands for; `close` makes everything durable and lets go."""
+    """What one store URL stands for; `close` makes everything durable and lets go.
+
+    `erase` removes what a tenant has left, but for its record, its keys and the audit log, and tells how much of each.
+    """
 
     directory: Directory
     mailbox: Mailbox
@@ -54,9 +60,19 @@ class Stores(NamedTuple):
     durable_log: StreamLog | None
     credentials: CredentialStore
     audit: AuditLog
+    erase: Erase
     close: Callable[[], None]
     watch: Callable[[Callable[[], None]], None] = _unwatched
     """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
+
+
+class AdministrationStores(NamedTuple):
+    """What of a store is administered while a relay runs on it, or none does. `close` makes everything durable."""
+
+    credentials: CredentialStore
+    audit: AuditLog
+    erase: Erase
+    close: Callable[[], None]
 
 
 TASK_OWNERS_KEPT_SECONDS = 30 * 24 * 3600.0
@@ -89,14 +105,20 @@ def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
 
     directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
-    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, directory.close)
+
+    async def erase(tenant: str) -> Mapping[str, int]:
+        found = {"agents": directory.erase(tenant), "task_owners": task_index.erase(tenant)}
+        return {**mailbox.erase(tenant), **found}
+
+    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, erase, directory.close)
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
-    from a2a_relay.stores.memory.audit import MemoryAudit
-    from a2a_relay.stores.memory.credentials import MemoryCredentials
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
     from a2a_relay.stores.sqlite.database import Database
     from a2a_relay.stores.sqlite.directory import SqliteDirectory
+    from a2a_relay.stores.sqlite.erasure import erase
     from a2a_relay.stores.sqlite.mailbox import SqliteMailbox
     from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
     from a2a_relay.stores.sqlite.task_index import SqliteTaskIndex
@@ -109,22 +131,53 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
     )
     task_index.purge()
 
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    async def erase_tenant(tenant: str) -> Mapping[str, int]:
+        task_index.erase(tenant)
+        return await erase(database, tenant)
+
     def close() -> None:
         task_index.flush()
+        credentials.close()
+        audit.close()
         log.close()
         database.close()
 
-    audit = MemoryAudit(clock.now)
     return Stores(
         SqliteDirectory(database),
         SqliteMailbox(database, clock.now),
         task_index,
         log,
-        MemoryCredentials(audit),
+        credentials,
         audit,
+        erase_tenant,
         close,
         database.watch,
     )
+
+
+def open_administration(settings: Settings) -> AdministrationStores:
+    """Open a store beside the relay that may be running on it. Raises SettingsError for `memory:`, or StoreError."""
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
+    from a2a_relay.stores.sqlite.database import Database
+    from a2a_relay.stores.sqlite.erasure import erase
+
+    if settings.store_file is None:
+        raise SettingsError(f"store {settings.store!r}: only an sqlite store can be administered by itself")
+    clock = LoopClock()
+    database = Database(settings.store_file, on_trouble=_tell_store_trouble, is_guest=True)
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    def close() -> None:
+        credentials.close()
+        audit.close()
+        database.close()
+
+    return AdministrationStores(credentials, audit, partial(erase, database), close)
 
 
 def _tell_store_trouble(message: str) -> None:
