@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.auth.stamp_signer import FILE_NAME, StampSigner
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
@@ -211,6 +212,15 @@ def read_mail_policy(settings: Settings) -> MailPolicy:
     )
 
 
+def build_signer(settings: Settings) -> StampSigner:
+    """What vouches for senders. Raises SettingsError or MissingExtra for a key file that was named and is no good."""
+    if settings.signing_key_file is None:
+        return StampSigner(settings.data_dir / FILE_NAME)
+    signer = StampSigner(settings.signing_key_file)
+    _ = signer.key_set
+    return signer
+
+
 def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str) -> RelayNode:
     """The node, with its ports."""
     ports = Ports(
@@ -224,6 +234,7 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str
         mailbox=stores.mailbox,
         credentials=stores.credentials,
         audit=stores.audit,
+        signer=build_signer(settings),
         reach=failpoint(os.environ),
     )
     node = RelayNode(

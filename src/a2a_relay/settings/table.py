@@ -132,6 +132,13 @@ class Settings:
         Kind.TEXT, "", "secret that signs tokens, at least 32 bytes", "secrets", env=("JWT_SECRET",), secret=True
     )
     jwt_secret_file: Path | None = _row(Kind.PATH, None, "file that holds the secret", "secrets", in_help=True)
+    signing_key_file: Path | None = _row(
+        Kind.PATH,
+        None,
+        "Ed25519 keys (PEM) that the relay vouches for senders with: the first signs, all are published",
+        "secrets",
+        default_text="<data_dir>/signing_key.pem, made when it is first needed",
+    )
 
     tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
     tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)

@@ -11,6 +11,7 @@ from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
+from a2a_relay.ports.signer import Signer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.stores.memory.directory import MemoryDirectory
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
@@ -32,6 +33,7 @@ def make_node(
     policy: StreamPolicy | None = None,
     mailbox: Mailbox | None = None,
     mail_policy: MailPolicy | None = None,
+    signer: Signer | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -46,5 +48,6 @@ def make_node(
         random=lambda: 0.5,
         task_index=MemoryTaskIndex(),
         mailbox=mailbox,
+        signer=signer,
     )
     return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)
