@@ -274,12 +274,13 @@ class SenderMiddleware:
             return
         stated = [value for name, value in scope["headers"] if name.lower() == HEADER]
         sender = await self._check(stated[0].decode("latin-1")) if len(stated) == 1 else None
-        if sender is None:
-            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if _may_stay(name)]}
-            if self._is_required and not _is_public(scope):
-                await _refuse(scope, send)
-                return
-        await self._app({**scope, SCOPE_KEY: sender}, receive, send)
+        if sender is None and self._is_required and not _is_public(scope):
+            await _refuse(scope, send)
+            return
+        headers = [(name, value) for name, value in scope["headers"] if not _is_taken_for_it(name)]
+        if sender is not None:
+            headers.append((HEADER, stated[0]))
+        await self._app({**scope, "headers": headers, SCOPE_KEY: sender}, receive, send)
 
     async def _check(self, statement: str) -> Sender | None:
         try:
@@ -290,9 +291,9 @@ class SenderMiddleware:
             return None
 
 
-def _may_stay(name: bytes) -> bool:
-    """Whether no framework takes a header for the sender's: some do not tell `_` from `-`."""
-    return name.lower().replace(b"_", b"-") != HEADER
+def _is_taken_for_it(name: bytes) -> bool:
+    """Whether some framework takes a header for the sender's: not all tell `_` from `-`."""
+    return name.lower().replace(b"_", b"-") == HEADER
 
 
 def _is_public(scope: Scope) -> bool:
