@@ -55,7 +55,7 @@ class SenderGate:
         self._allowed = frozenset(allowed)
         self._monotonic = monotonic
         self._told_at = float("-inf")
-        self._session_keys: OrderedDict[str, bytes] = OrderedDict()
+        self._macs: OrderedDict[str, stamps.Mac | None] = OrderedDict()
         self._audience = ""
         self._is_vouched_for = False
         """Whether the relay signs at all: what an older one says over its own link is as good as ever."""
@@ -68,10 +68,10 @@ class SenderGate:
     def attach(self, welcome: AuthOk) -> None:
         """There is a link: the calls that follow are this session's."""
         self._audience = stamps.audience(welcome.tenant, welcome.agent)
-        self._session_keys[welcome.session] = welcome.stamp_key
+        self._macs[welcome.session] = stamps.Mac(welcome.stamp_key) if welcome.stamp_key else None
         self._is_vouched_for = bool(welcome.stamp_key)
-        if len(self._session_keys) > _SESSIONS:
-            self._session_keys.popitem(last=False)
+        if len(self._macs) > _SESSIONS:
+            self._macs.popitem(last=False)
 
     # an upstream
 
@@ -140,12 +140,12 @@ class SenderGate:
             if told != {"letter": letter, "frame": request.id, "method": request.method, "params_sha256": digest}:
                 raise SenderRefused("the statement is of another letter")
             return
-        key = self._session_keys.get(session)
-        if not key:
+        mac = self._macs.get(session)
+        if mac is None:
             raise SenderRefused("the statement is of another session")
         if "letter" in request.meta:
             raise SenderRefused("a letter needs a statement of its own")
-        expected = stamps.mac(key, sender.id, request.id, request.method, request.params, request.rest).decode()
+        expected = mac(sender.id, request.id, request.method, request.params, request.rest).decode()
         if not isinstance(tag, str) or not tag.isascii() or not hmac.compare_digest(expected, tag):
             raise SenderRefused("the statement is of another call")
 

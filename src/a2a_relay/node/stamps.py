@@ -68,11 +68,12 @@ class Stamps:
 class SessionStamper:
     """Vouches for the senders of one session's calls, under a key of its own."""
 
-    __slots__ = ("_audience", "_base_url", "_session", "_signer", "_stamps", "key")
+    __slots__ = ("_audience", "_base_url", "_mac", "_session", "_signer", "_stamps", "key")
 
     def __init__(self, owner: Stamps, signer: Signer, session: str, address: Address, base_url: str) -> None:
         self.key = secrets.token_bytes(stamps.KEY_BYTES)
         """What its agent side checks the MACs with."""
+        self._mac = stamps.Mac(self.key)
         self._stamps = owner
         self._signer = signer
         self._session = session
@@ -90,7 +91,7 @@ class SessionStamper:
         if found is None or found.principal is not principal or held.clock.now() >= found.renewed_at:
             found = self._assert(principal)
             held.keep(key, found)
-        tag = stamps.mac(self.key, found.jti, id, call.method, call.params, call.rest)
+        tag = self._mac(found.jti, id, call.method, call.params, call.rest)
         return b'%b%b"}' % (found.head, tag)
 
     def _assert(self, principal: Principal) -> _Assertion:

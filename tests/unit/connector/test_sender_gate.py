@@ -83,7 +83,8 @@ class World:
 
     def keys(self) -> RelayKeys:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=self.signer.key_set))
-        return RelayKeys("https://relay.example", transport=transport, now=lambda: self.clock.now())
+        now = lambda: self.clock.now()  # noqa: E731, PLW0108  a test may put another clock's in its place
+        return RelayKeys("https://relay.example", transport=transport, now=now)
 
     def gate(self, welcome: AuthOk | None = None, *, checks: bool = True, **options: Any) -> SenderGate:
         gate = SenderGate(self.agent, self.keys() if checks else None, monotonic=self.clock.monotonic, **options)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import pytest
 
 from a2a_relay.wire import stamps
@@ -15,6 +18,12 @@ def test_a_mac_is_what_the_document_says() -> None:
     """The test vector of docs/senders.md."""
     found = stamps.mac(KEY, "aGVsbG8", "e-1.1", "SendMessage", b"{}")
     assert found == b"54ad968bafa226cab486924521868c41550ec81eb0f31032b05447af12f1124c"
+
+
+def test_a_mac_is_hmac_sha256() -> None:
+    texts = b"".join(len(text).to_bytes(4, "big") + text for text in (b"j", b"e-1.1", b"Send\xc3\xa9"))
+    expected = hmac.digest(KEY, texts + hashlib.sha256(b"{}").digest(), "sha256").hex()
+    assert stamps.mac(KEY, "j", "e-1.1", "Send\u00e9", b"{}").decode() == expected
 
 
 @pytest.mark.parametrize(

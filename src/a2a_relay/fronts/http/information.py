@@ -47,7 +47,6 @@ CAPABILITIES = (
     "roles",
     "service-headers",
     "session-replaced",
-    "sender-stamps",
     "sse-heartbeat",
     "stream-credit",
     "stream-resume",
