@@ -23,6 +23,7 @@ from a2a_relay.auth.legacy import LegacyTokens
 from a2a_relay.auth.sealing import open_seal
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.auth.signing_keys import SigningKeys
+from a2a_relay.auth.stamp_signer import FILE_NAME, StampSigner
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
@@ -309,6 +310,15 @@ def _tell_trouble(event: str, message: str) -> None:
     structlog.get_logger("a2a_relay").warning(event, message=message)
 
 
+def build_signer(settings: Settings) -> StampSigner:
+    """What vouches for senders. Raises SettingsError or MissingExtra for a key file that was named and is no good."""
+    if settings.signing_key_file is None:
+        return StampSigner(settings.data_dir / FILE_NAME)
+    signer = StampSigner(settings.signing_key_file)
+    _ = signer.key_set
+    return signer
+
+
 def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticator: Authenticator) -> RelayNode:
     """The node, with its ports."""
     ports = Ports(
@@ -322,6 +332,7 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticat
         mailbox=stores.mailbox,
         credentials=stores.credentials,
         audit=stores.audit,
+        signer=build_signer(settings),
         reach=failpoint(os.environ),
     )
     node = RelayNode(

@@ -6,7 +6,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,8 @@ from a2a_relay.connector.reconnect import (
     judge,
 )
 from a2a_relay.connector.refused import ConnectorRefused, one_line
+from a2a_relay.connector.sender_gate import SenderGate, VerifySenders, keys_for
+from a2a_relay.connector.senders import RelayKeys
 from a2a_relay.connector.tokens import TokenSource, TokenUnavailable
 from a2a_relay.connector.upstream import Upstream
 from a2a_relay.connector.upstream_http import HttpUpstream
@@ -54,6 +56,8 @@ class Connector:
         await Connector("https://relay.example", token).serve(upstream="http://127.0.0.1:9999")
 
     `serve` runs until it is cancelled or `stop` is called, and raises `ConnectorRefused` when retrying cannot help.
+    `verify_senders` is `off`, `on` or `require`; by default senders are checked where the extra `verify` is installed.
+    `allow_senders` are the identities whose calls reach the agent: empty means all.
     `async with Connector(...) as connector: await connector.start(app=app)` serves while the block runs.
     One connector serves once.
     """
@@ -69,6 +73,8 @@ class Connector:
         max_frame: int = MAX_FRAME_BYTES,
         peers: str | None = None,
         peers_token: str | None = None,
+        verify_senders: str | None = None,
+        allow_senders: Collection[str] = (),
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wait: Wait = wait_for,
@@ -78,11 +84,14 @@ class Connector:
         self._agent_card = None if agent_card is None else cards.as_bytes(agent_card)
         self._tls = _tls(ca_file) if self._relay.is_secure else None
         self._max_frame = max_frame
+        self._verify_senders = None if verify_senders is None else VerifySenders(verify_senders)
+        self._allow_senders = tuple(allow_senders)
+        self._sender_keys = keys_for(self._verify_senders, lambda: RelayKeys(self._relay, tls=self._tls))
         self._chance = chance
         self._sleep = sleep
         self._wait = wait
         self._door = PeersDoor(peers, peers_token, self._relay, self._tls, self._tokens) if peers else None
-        self._agent: Upstream | None = None
+        self._agent: SenderGate | None = None
         self._watch: Watch | None = None
         self._link: Link | None = None
         self._attached = asyncio.Event()
@@ -114,7 +123,12 @@ class Connector:
         `card` is a file or URL for an agent whose card is elsewhere; `upstream_headers` go with every call to
         the upstream's URL. Raises `ConnectorRefused`.
         """
-        agent = self._upstream(upstream, app, handler, card, upstream_headers)
+        agent = SenderGate(
+            self._upstream(upstream, app, handler, card, upstream_headers),
+            self._sender_keys,
+            is_required=self._verify_senders is VerifySenders.REQUIRE,
+            allowed=self._allow_senders,
+        )
         watch = Watch(agent, self._publish, self._wait)
         try:
             await agent.start()
@@ -178,7 +192,7 @@ class Connector:
             return AppUpstream(app, card=source)
         return HttpUpstream(url or "", card=source, headers=headers)
 
-    async def _run(self, agent: Upstream, watch: Watch) -> ConnectorRefused | None:
+    async def _run(self, agent: SenderGate, watch: Watch) -> ConnectorRefused | None:
         self._agent, self._watch = agent, watch
         keeper: asyncio.Task[ConnectorRefused | None] | None = None
         if self._door is not None:
@@ -201,7 +215,7 @@ class Connector:
         return None if keeper is None or keeper.cancelled() else keeper.result()
 
     async def _keep_attached(
-        self, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch, calls: Calls
+        self, tasks: asyncio.TaskGroup, agent: SenderGate, watch: Watch, calls: Calls
     ) -> ConnectorRefused | None:
         """Attach again and again; the refusal that ended it."""
         waits = Waits(self._chance)
@@ -237,14 +251,23 @@ class Connector:
         await self._sleep(seconds)
 
     async def _attach_once(
-        self, token: str, tasks: asyncio.TaskGroup, agent: Upstream, watch: Watch, calls: Calls
+        self, token: str, tasks: asyncio.TaskGroup, agent: SenderGate, watch: Watch, calls: Calls
     ) -> LinkEnd:
-        hello = Hello(token, watch.card, agent.adopts_ids, agent.serves_rest_v03, self._max_frame, calls.claims())
+        hello = Hello(
+            token,
+            watch.card,
+            agent.adopts_ids,
+            agent.serves_rest_v03,
+            self._max_frame,
+            calls.claims(),
+            agent.checks,
+        )
         link = await attach(self._relay, self._tls, hello, time.monotonic)
         if isinstance(link, LinkEnd):
             return link
         try:
             self._link = link
+            agent.attach(link.welcome)
             self._attached.set()
             self._announce(link.welcome)
             await self._publish()

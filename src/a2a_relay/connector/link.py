@@ -44,6 +44,8 @@ class Hello(NamedTuple):
     """The largest frame that is taken from the relay, in bytes."""
     resume: Resume | None = None
     """What is held of a session whose link was cut."""
+    checks_stamps: bool = False
+    """Whether the relay is asked to vouch for senders."""
 
 
 class _Dial(connect):
@@ -224,6 +226,7 @@ async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | 
         adopts_ids=hello.adopts_ids,
         rest_v03=hello.rest_v03,
         resume=hello.resume,
+        checks_stamps=hello.checks_stamps,
     )
     refusal = ""
     try:

@@ -15,7 +15,12 @@ from a2a_relay.wire.agent_side import IncomingRequest
 from a2a_relay.wire.codec import is_service_header
 
 SENDER_HEADER = "a2a-relay-sender"
-"""Who makes the call, as the relay has authenticated it. Percent-encoded where it is not plain ASCII."""
+"""Who makes the call: the relay's signed statement (a compact JWS) once the connector has checked it.
+
+Where senders are not checked, the bare name that the relay has said, percent-encoded where it is not plain ASCII.
+"""
+CHECKED = "checked_sender"
+"""Member of a call's `meta`, set by the connector alone: the statement that was checked."""
 TASK_ID_HEADER = "a2a-relay-task-id"
 CONTEXT_ID_HEADER = "a2a-relay-context-id"
 """Ids that the relay suggests for what becomes of a letter."""
@@ -31,6 +36,8 @@ _LETTER_FACTS = {
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{0,4096}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_LIKE_A_STATEMENT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+"""A name of this form would be taken for a statement."""
 _TRACEPARENT = re.compile(r"[0-9a-f-]{55,128}")
 _SENDER_SAFE = "!\"#$&'()*+,/:;<=>?@[]^`{|}~-._ "
 
@@ -47,11 +54,20 @@ def outgoing(request: IncomingRequest) -> dict[str, str]:
     traceparent = meta.get("traceparent")
     if isinstance(traceparent, str) and _TRACEPARENT.fullmatch(traceparent):
         found["traceparent"] = traceparent
-    identity = sender(meta)
-    if identity:
-        found[SENDER_HEADER] = quote(identity, safe=_SENDER_SAFE, errors="replace").strip()
+    stated = _stated_sender(meta)
+    if stated:
+        found[SENDER_HEADER] = stated
     found.update(_letter_headers(meta))
     return found
+
+
+def _stated_sender(meta: Mapping[str, Any]) -> str:
+    """The relay's signed statement where it was checked, else the name that it said."""
+    checked = meta.get(CHECKED)
+    if isinstance(checked, str):
+        return checked
+    stated = quote(sender(meta), safe=_SENDER_SAFE, errors="replace").strip()
+    return "" if _LIKE_A_STATEMENT.fullmatch(stated) else stated
 
 
 def _letter_headers(meta: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

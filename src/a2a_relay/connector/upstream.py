@@ -56,9 +56,11 @@ class Output(Protocol):
 
 
 class Upstream(Protocol):
-    """One agent. `adopts_ids`: it takes the ids that the relay suggests (decision 3), as far as its card is known."""
+    """One agent."""
 
-    adopts_ids: bool
+    @property
+    def adopts_ids(self) -> bool:
+        """Whether it takes the ids that the relay suggests (decision 3), as far as its card is known."""
 
     @property
     def serves_rest_v03(self) -> bool:

@@ -18,6 +18,21 @@ from a2a_relay.wire.frames import Rest
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+def sender_facts(principal: Principal) -> dict[str, object]:
+    """What an agent is told of who calls. `via` are the relays that a call has come through."""
+    found: dict[str, object] = {
+        "identity": principal.identity,
+        "role": str(principal.role),
+        "tenant": principal.tenant,
+        "via": [],
+    }
+    if principal.key:
+        found["key"] = principal.key
+    if principal.issuer:
+        found["issuer"] = principal.issuer
+    return found
+
+
 class Meta:
     """What an agent is told beside the body; the same for every call that comes with the same headers.
 
@@ -41,6 +56,11 @@ class Meta:
         self._json: bytes | None = None
 
     @property
+    def letter_claims(self) -> Mapping[str, object] | None:
+        """What the relay vouches for of a letter beside its sender; None of a call that is none."""
+        return None
+
+    @property
     def json(self) -> bytes:
         """The `meta` object of a frame."""
         if self._json is None:
@@ -49,9 +69,7 @@ class Meta:
 
     def _fields(self) -> dict[str, object]:
         principal, headers = self.principal, self.service_headers
-        found: dict[str, object] = {
-            "sender": {"identity": principal.identity, "role": str(principal.role), "tenant": principal.tenant}
-        }
+        found: dict[str, object] = {"sender": sender_facts(principal)}
         if self.version:
             found["version"] = self.version
         extensions = headers.get("a2a-extensions") or headers.get("x-a2a-extensions")

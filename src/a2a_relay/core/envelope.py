@@ -15,11 +15,12 @@ from a2a_relay.wire.frames import Rest
 def seal(call: Call) -> bytes:
     """The envelope of a call."""
     meta, principal = call.meta, call.principal
-    fields: dict[str, Any] = {
-        "method": call.method,
-        "form": call.form.value,
-        "sender": {"role": principal.role.value, "identity": principal.identity},
-    }
+    sender = {"role": principal.role.value, "identity": principal.identity}
+    if principal.key:
+        sender["key"] = principal.key
+    if principal.issuer:
+        sender["issuer"] = principal.issuer
+    fields: dict[str, Any] = {"method": call.method, "form": call.form.value, "sender": sender}
     if meta.version:
         fields["version"] = meta.version
     if meta.service_headers:
@@ -37,7 +38,13 @@ def open_envelope(address: Address, envelope: bytes, params: bytes) -> Call:
     """The call of a letter."""
     fields = jsonbytes.value(envelope)
     sender, rest = fields["sender"], fields.get("rest")
-    principal = Principal(address.tenant, Role(sender["role"]), sender["identity"])
+    principal = Principal(
+        address.tenant,
+        Role(sender["role"]),
+        sender["identity"],
+        key=sender.get("key", ""),
+        issuer=sender.get("issuer", ""),
+    )
     method = BY_NAME.get(fields["method"])
     return Call(
         address=address,

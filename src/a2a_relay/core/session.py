@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from a2a_relay.core.address import Address
+from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.stream_rules import DEFAULT_RULES, StreamRules
 from a2a_relay.wire.dialects import Dialect
+
+
+class Stamper(Protocol):
+    """Vouches for the senders of a session's calls."""
+
+    def stamp(self, id: str, call: Call) -> bytes:
+        """The `stamp` of a call under its frame id, as JSON."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +42,8 @@ class Session:
     """Whether its agent side can go on with its exchanges over another link."""
     remembers_letters: bool = False
     """Whether its agent side knows a letter again that is delivered a second time, over whichever link."""
+    stamper: Stamper | None = None
+    """None where its agent has not asked to be shown signed senders: then they cost nothing."""
     adopts_ids: bool = False
     """Whether its agent takes the ids that the relay suggests (decision 3)."""
     resumed: str = ""

@@ -28,6 +28,7 @@ class Surface(StrEnum):
     READYZ = "readyz"
     AGENT_LINK = "agent_link"
     RELAY_ELIXIR_LINK = "relay_elixir_link"
+    JWKS = "jwks"
     DIRECTORY = "directory"
     TENANT_DIRECTORY = "tenant_directory"
     DIRECTORY_ENTRY = "directory_entry"
@@ -77,6 +78,7 @@ _FIXED = {
     ("livez",): Route(Surface.LIVEZ),
     ("readyz",): Route(Surface.READYZ),
     ("agent",): Route(Surface.AGENT_LINK),
+    (".well-known", "jwks.json"): Route(Surface.JWKS),
     (".well-known", "agents"): Route(Surface.DIRECTORY),
     (".well-known", "agent-card.json"): Route(Surface.ROOT_CARD),
     (".well-known", "agent.json"): Route(Surface.ROOT_CARD),

@@ -41,6 +41,7 @@ from a2a_relay.node.reattach import Reattachment
 from a2a_relay.node.refusals import RefusalObserver, Refusals
 from a2a_relay.node.revocation import Revocation
 from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
+from a2a_relay.node.stamps import Stamps
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
 from a2a_relay.node.wheel import Wheel
@@ -51,10 +52,11 @@ from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
+from a2a_relay.ports.signer import Signer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.wire.chunks import CHUNKED_FROM_BYTES
-from a2a_relay.wire.dialects import Dialect
+from a2a_relay.wire.dialects import NATIVE, Dialect
 from a2a_relay.wire.flow import Window
 
 _ADMIN = Role.ADMIN
@@ -81,6 +83,8 @@ class Ports:
     """Where letters are kept; without it a call to an agent that is away is refused."""
     credentials: CredentialStore | None = None
     audit: AuditLog | None = None
+    signer: Signer | None = None
+    """Vouches for senders; without it agents are told who calls, and shown no proof."""
     reach: Callable[[str], None] = _pass_by
     """Told the names of the points at which crash drills break off."""
 
@@ -125,6 +129,7 @@ class RelayNode:
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self.owners = Owners(ports.task_index, self._hub)
         self.sessions = Sessions(self, self._hub, policy or StreamPolicy(), epoch or secrets.token_hex(8))
+        self.stamps = Stamps(ports.signer, ports.clock, ports.observer.notice) if ports.signer is not None else None
         self._links = self.sessions.links
         """The sessions' own: every call looks for its link there, and asks nobody else on its way."""
         backpressure = Backpressure(
@@ -299,7 +304,11 @@ class RelayNode:
         """Hand a call to its agent. Raises `Refused` when it does not fit."""
         session = exchange.session
         link = self._links[session.id]
-        frame = session.dialect.request(exchange.id, exchange.call, int(timeout * 1000), window)
+        if session.stamper is None:
+            frame = session.dialect.request(exchange.id, exchange.call, int(timeout * 1000), window)
+        else:
+            stamp = session.stamper.stamp(exchange.id, exchange.call)
+            frame = NATIVE.stamped_request(exchange.id, exchange.call, int(timeout * 1000), window, stamp)
         core_limits.require_fit(session, frame)
         backlog = link.backlog_bytes
         if backlog and backlog + len(frame) > max(self.limits.link_backlog_bytes, len(frame)):

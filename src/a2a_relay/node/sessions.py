@@ -24,7 +24,7 @@ from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
 from a2a_relay.wire.dialects import NATIVE, Dialect, choose
-from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RESUME, AgentState, Auth, Resumed, Welcome
+from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RESUME, STAMP, AgentState, Auth, Resumed, Welcome
 
 if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
@@ -138,10 +138,11 @@ class Sessions:
         session = self._new_session(principal, address, auth, choose(auth, link.dialect))
         self._register(session, auth.agent_card)
         self._unauthenticated.discard(link)
+        stamp_key = self._open_stamper(session, auth, link.base_url)
         streams, calls = self._node.reattachment.resume(session, auth.resume, self._hub.find(address))
         replaced = self._hub.attach(session)
         self.links[session.id] = link
-        link.send(session.dialect.welcome(self._welcome(session, link.base_url, streams, calls)))
+        link.send(session.dialect.welcome(self._welcome(session, link.base_url, streams, calls, stamp_key)))
         self._observer.session_attached(session, replaced=replaced is not None)
         if replaced is not None:
             self._replace(replaced)
@@ -204,7 +205,12 @@ class Sessions:
         )
 
     def _welcome(
-        self, session: Session, base_url: str, streams: tuple[Resumed, ...], calls: tuple[str, ...]
+        self,
+        session: Session,
+        base_url: str,
+        streams: tuple[Resumed, ...],
+        calls: tuple[str, ...],
+        stamp_key: bytes,
     ) -> Welcome:
         return Welcome(
             agent=session.address.agent,
@@ -217,7 +223,16 @@ class Sessions:
             resume_seconds=int(self._limits.resume_grace_seconds),
             streams=streams,
             calls=calls,
+            stamp_key=stamp_key,
         )
+
+    def _open_stamper(self, session: Session, auth: Auth, base_url: str) -> bytes:
+        """Have the senders of a session's calls vouched for where its agent has asked; the key of the MACs, or b""."""
+        stamps = self._node.stamps
+        if stamps is None or session.dialect is not NATIVE or STAMP not in auth.features:
+            return b""
+        session.stamper = stamper = stamps.open(session.id, session.address, base_url)
+        return b"" if stamper is None else stamper.key
 
     def _replace(self, session: Session) -> None:
         """Tell an old session that a newer one has taken its place, and not to come back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -78,6 +79,12 @@ class Observer(Protocol):
     def session_closed(self, session: Session, code: CloseCode | None) -> None: ...
 
     def link_refused(self, reason: Reason, message: str, peer: str) -> None: ...
+
+    def headers_stripped(self, names: Collection[str], address: Address) -> None:
+        """A client has sent headers that only the relay may set; they go no further.
+
+        Told once for headers that a connection repeats byte for byte.
+        """
 
     def frame_refused(self, session: Session, reason: str) -> None:
         """A frame was counted and dropped: unreadable, unknown id, or of another session."""

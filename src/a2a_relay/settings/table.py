@@ -142,6 +142,13 @@ class Settings:
         "secrets",
         default_text="<data_dir>/master_key",
     )
+    signing_key_file: Path | None = _row(
+        Kind.PATH,
+        None,
+        "Ed25519 keys (PEM) that the relay vouches for senders with: the first signs, all are published",
+        "secrets",
+        default_text="<data_dir>/signing_key.pem, made when it is first needed",
+    )
 
     tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
     tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)

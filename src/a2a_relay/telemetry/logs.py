@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -31,6 +31,7 @@ class LogObserver:
         self._every = int(access_log) if access_log.isdigit() else 0
         self._calls = 0
         self.streams = StreamCounters()
+        self.stripped_headers = 0
 
     def call_finished(self, report: CallReport) -> None:
         if not self._is_worth_a_line(report):
@@ -93,6 +94,18 @@ class LogObserver:
 
     def link_refused(self, reason: Reason, message: str, peer: str) -> None:
         self._log.warning("link_refused", reason=str(reason), message=message, peer=peer)
+
+    def headers_stripped(self, names: Collection[str], address: Address) -> None:
+        """The first has a line, and then each that doubles their number: whoever sends them may send many."""
+        self.stripped_headers += 1
+        if self.stripped_headers.bit_count() == 1:
+            self._log.warning(
+                "headers_stripped",
+                tenant=address.tenant,
+                agent=address.agent,
+                names=", ".join(sorted(names)[:8]),
+                total=self.stripped_headers,
+            )
 
     def frame_refused(self, session: Session, reason: str) -> None:
         self._log.warning("frame_refused", **_of(session), reason=reason)

@@ -13,6 +13,7 @@ from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
+from a2a_relay.ports.signer import Signer
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.stores.memory.directory import MemoryDirectory
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
@@ -36,6 +37,7 @@ def make_node(
     mail_policy: MailPolicy | None = None,
     credentials: CredentialStore | None = None,
     authenticator: Authenticator | None = None,
+    signer: Signer | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -51,5 +53,6 @@ def make_node(
         task_index=MemoryTaskIndex(),
         mailbox=mailbox,
         credentials=credentials,
+        signer=signer,
     )
     return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from a2a_relay.core.address import Address
@@ -26,6 +27,7 @@ class RecordingObserver:
     streams: StreamCounters = field(default_factory=StreamCounters)
     letters: list[tuple[LetterEvent, Address, str]] = field(default_factory=list)
     ended_streams: list[StreamReport] = field(default_factory=list)
+    stripped_headers: list[tuple[str, ...]] = field(default_factory=list)
     notices: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     @property
@@ -56,6 +58,10 @@ class RecordingObserver:
     def link_refused(self, reason: Reason, message: str, peer: str) -> None:
         """Keep the refusal."""
         self.refused_links.append((reason, message, peer))
+
+    def headers_stripped(self, names: Collection[str], address: Address) -> None:
+        """Keep the names."""
+        self.stripped_headers.append(tuple(names))
 
     def frame_refused(self, session: Session, reason: str) -> None:
         """Keep the refusal."""

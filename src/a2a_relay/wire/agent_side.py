@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes
 from a2a_relay.errors import Reason
-from a2a_relay.wire import chunks, codec
+from a2a_relay.wire import chunks, codec, stamps
 from a2a_relay.wire.flow import Window
 from a2a_relay.wire.frames import (
     CHUNKS,
@@ -17,6 +17,7 @@ from a2a_relay.wire.frames import (
     NATIVE_PROTOCOL,
     NO_HEADERS,
     RESUME,
+    STAMP,
     Chunk,
     ChunkTaken,
     Ignored,
@@ -45,6 +46,8 @@ class AuthOk(NamedTuple):
     """For how long the relay waits for this agent after the link was cut; 0 where it does not."""
     streams: tuple[Resumed, ...] = ()
     calls: tuple[str, ...] = ()
+    stamp_key: bytes = b""
+    """The key of the MACs of this session's calls; empty where the relay does not vouch for senders."""
 
 
 class AuthRefused(NamedTuple):
@@ -172,7 +175,17 @@ def _read_welcome(fields: dict[str, bytes]) -> AuthOk:
         resume_seconds=codec.integer(fields, "resume_seconds") or 0,
         streams=_read_resumed(codec.present(fields, "streams")),
         calls=tuple(id for id in codec.texts(fields, "calls") if _ID.fullmatch(id)),
+        stamp_key=_read_stamp_key(jsonbytes.text(fields.get("stamp_key")) or ""),
     )
+
+
+def _read_stamp_key(text: str) -> bytes:
+    """A key that cannot be read is none: then nothing can be checked, and nothing is believed."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return key if len(key) == stamps.KEY_BYTES else b""
 
 
 def _read_resumed(data: bytes | None) -> tuple[Resumed, ...]:
@@ -234,15 +247,19 @@ def auth(
     adopts_ids: bool = False,
     rest_v03: bool = False,
     resume: Resume | None = None,
+    checks_stamps: bool = False,
 ) -> bytes:
     """The first frame of a native agent."""
+    features = [CHUNKS, CREDIT, RESUME, LETTERS]
+    if checks_stamps:
+        features.append(STAMP)
     fields: dict[str, Any] = {
         "token": token,
         "protocol": NATIVE_PROTOCOL,
         "max_frame": max_frame,
         "adopts_ids": adopts_ids,
         "rest_0_3": rest_v03,
-        "features": [CHUNKS, CREDIT, RESUME, LETTERS],
+        "features": features,
     }
     if resume is not None:
         fields["resume"] = {

@@ -6,7 +6,7 @@ Bodies (`params`, `result`, `error`, cards) are JSON bytes and stay so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ CHUNKS = "chunks"
 CREDIT = "credit"
 RESUME = "resume"
 LETTERS = "letters"
+STAMP = "stamp"
 
 
 class Claim(NamedTuple):
@@ -238,3 +239,5 @@ class Welcome:
     streams: tuple[Resumed, ...] = ()
     calls: tuple[str, ...] = ()
     """Of the calls that the agent has claimed, those whose answer is still awaited."""
+    stamp_key: bytes = field(default=b"", repr=False)
+    """The key of the MACs of this session's calls; empty where calls are not stamped."""

@@ -10,10 +10,11 @@ import pkgutil
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from a2a_relay.a2a import jsonbytes, jsonrpc, spans, sse
 from a2a_relay.a2a.methods import BY_NAME
+from a2a_relay.core.address import Address
 from a2a_relay.core.call import Call, Meta
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import AgentError, Outcome, Result
@@ -72,6 +73,9 @@ class Witness:
 
     def frame_refused(self, session: Session, reason: str) -> None:
         self.events.append(f"frame refused {reason}")
+
+    def headers_stripped(self, names: Collection[str], address: Address) -> None:
+        self.events.append("headers stripped")
 
     def notice(self, event: str, **facts: object) -> None:
         self.events.append(event)

@@ -79,7 +79,7 @@ async def test_the_first_frame_says_who_comes_and_with_which_card() -> None:
             "max_frame": 64 * 1024 * 1024 + 64 * 1024,
             "adopts_ids": True,
             "rest_0_3": False,
-            "features": ["chunks", "credit", "resume", "letters"],
+            "features": ["chunks", "credit", "resume", "letters", "stamp"],
             "agent_card": {"name": "x"},
         }
         await link.say(WELCOME)

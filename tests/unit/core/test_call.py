@@ -16,7 +16,7 @@ def told(meta: Meta) -> dict[str, Any]:
 
 
 def test_the_sender_is_always_told() -> None:
-    sender = {"identity": "sam", "role": "sender", "tenant": "acme"}
+    sender = {"identity": "sam", "role": "sender", "tenant": "acme", "via": []}
     assert told(Meta(make_principal("acme", Role.SENDER, "sam"))) == {"sender": sender}
 
 
@@ -35,7 +35,7 @@ def test_the_newer_name_of_the_extensions_counts() -> None:
 
 
 def test_nothing_of_the_credential_is_told() -> None:
-    assert set(told(Meta(make_principal(identity="sam")))["sender"]) == {"identity", "role", "tenant"}
+    assert set(told(Meta(make_principal(identity="sam")))["sender"]) == {"identity", "role", "tenant", "via"}
 
 
 def test_it_is_written_once() -> None:

@@ -33,6 +33,7 @@ def reason(verb: str, target: str | bytes) -> Reason:
         ("GET", "/health/", Surface.HEALTH),
         ("GET", "/livez", Surface.LIVEZ),
         ("GET", "/readyz", Surface.READYZ),
+        ("GET", "/.well-known/jwks.json", Surface.JWKS),
         ("GET", "/agent", Surface.AGENT_LINK),
         ("GET", "/.well-known/agents", Surface.DIRECTORY),
         ("GET", "/.well-known/agent-card.json", Surface.ROOT_CARD),

@@ -27,7 +27,7 @@ class TestAUnaryCall:
         link.play("""
             << {"type":"a2a.request","payload":{"id":"e-1.1","method":"SendMessage","params":{"message":{}},\
                 "timeout_ms":600000,"stream":false,"meta":{"sender":\
-                {"identity":"admin:test","role":"admin","tenant":"acme"},"version":"1.0"}}}
+                {"identity":"admin:test","role":"admin","tenant":"acme","via":[]},"version":"1.0"}}}
             >> {"type":"a2a.response","payload":{"id":"e-1.1","result":{ "n":1.50 },"headers":{"a2a-version":"1.0"}}}
             << nothing
         """)

@@ -87,6 +87,14 @@ def test_a_text_cannot_begin_a_line_of_its_own_nor_move_the_cursor(log: io.Strin
     assert line["message"] == 'x\\n{"event":"forged"}\\x1b[2J\\u202e'
 
 
+def test_stripped_headers_have_a_line_each_time_their_number_doubles(log: io.StringIO) -> None:
+    observer = logs.LogObserver("failed")
+    for _ in range(100):
+        observer.headers_stripped(("a2a-relay-sender",), Address("acme", "zaf"))
+    assert [line["total"] for line in lines(log)] == [1, 2, 4, 8, 16, 32, 64]
+    assert observer.stripped_headers == 100
+
+
 def test_a_long_text_is_cut(log: io.StringIO) -> None:
     logs.LogObserver("failed").notice("odd", text="a" * 100_000)
     assert len(log.getvalue()) < 1000

@@ -68,6 +68,8 @@ class CallDesk:
     def admit(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
         """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`."""
         found = self.identify(block, route)
+        if block.stripped:
+            self.node.observer.headers_stripped(block.stripped, found[1])
         block.require_json()
         block.require_length(self.node.limits.max_body)
         return found

@@ -23,6 +23,7 @@ TTL_HEADER = "a2a-relay-ttl"
 KEY_HEADER = "idempotency-key"
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _OPTION_NAMES = frozenset({TIMEOUT_HEADER, TTL_HEADER, KEY_HEADER, "last-event-id", "prefer"})
+_RELAYS_OWN = ("a2a-relay-", "x-a2a-relay-")
 MAX_WAIT_SECONDS = 60.0
 _LENGTH = re.compile(r"[0-9]+")
 _HARMLESS_ID = re.compile(r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}")
@@ -75,6 +76,15 @@ class HeaderBlock:
             for name, text in self.by_name.items()
             if name.startswith(("a2a-", "x-a2a-")) and is_service_header(name)
         }
+
+    @cached_property
+    def stripped(self) -> tuple[str, ...]:
+        """Names that only the relay may set (`A2A-Relay-...`), and that are none of its options."""
+        return tuple(
+            name
+            for name in self.by_name
+            if name.replace("_", "-").startswith(_RELAYS_OWN) and name not in _OPTION_NAMES
+        )
 
     def meta(self, principal: Principal, version: str | None) -> Meta:
         """What the agent is told beside the body of a call with these headers."""

@@ -59,10 +59,14 @@ CAPABILITIES = (
 _CARD_FRAME_BYTES = 1024
 """What a body may be larger than the card in it."""
 
+_KEYS_CACHED_SECONDS = 300
+"""Whoever meets a key that is not in its copy asks again all the same."""
+
 _ENDPOINTS = {
     "agent_link": "WS /agent",
     "health": "GET /health",
     "directory": "GET /.well-known/agents",
+    "keys": "GET /.well-known/jwks.json",
     "agents": "GET /t/{tenant}/agents",
     "card": "GET /t/{tenant}/a2a/{agent}/.well-known/agent-card.json",
     "json_rpc": "POST /t/{tenant}/a2a/{agent}/",
@@ -101,6 +105,8 @@ class Information:
                 return self._readyz()
             case Surface.INFO:
                 return self._info(request)
+            case Surface.JWKS:
+                return self._key_set()
             case Surface.DIRECTORY:
                 listed = self._listed(request, self._node.authenticate(request.credential))
                 return Answer(200, b'{"agents":%b,"count":%d}' % (_array(listed), len(listed)))
@@ -135,6 +141,14 @@ class Information:
         if self._node.is_leaving:
             return json_answer({"status": "leaving"}, 503)
         return json_answer({"status": "ok"})
+
+    def _key_set(self) -> Answer:
+        """What the relay's signatures are checked with: for anybody, and to be kept for a while."""
+        key_set = self._node.stamps.key_set if self._node.stamps is not None else None
+        if key_set is None:
+            raise Refused(Reason.NOT_FOUND)
+        cached = ("cache-control", f"public, max-age={_KEYS_CACHED_SECONDS}")
+        return Answer(200, key_set, headers=(cached,))
 
     def _info(self, request: RequestHead) -> Answer:
         document: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from a2a_relay.a2a import aliases, jsonbytes, tasks
@@ -33,6 +34,10 @@ class LetterMeta(Meta):
     def __init__(self, meta: Meta, letter: Letter) -> None:
         super().__init__(meta.principal, meta.version, meta.service_headers, meta.traceparent)
         self._letter = letter
+
+    @property
+    def letter_claims(self) -> Mapping[str, object]:
+        return {"letter": self._letter.id, "accepted_at": int(self._letter.accepted_at)}
 
     def _fields(self) -> dict[str, object]:
         letter = self._letter

@@ -25,6 +25,7 @@ from a2a_relay.wire.frames import (
     LETTERS,
     NATIVE_PROTOCOL,
     RESUME,
+    STAMP,
     Accept,
     AgentFrame,
     AgentState,
@@ -83,6 +84,10 @@ class NativeDialect(RelayGoDialect):
         return super()._read(kind, fields)
 
     def welcome(self, welcome: Welcome) -> bytes:
+        features, more = [CHUNKS, CREDIT, RESUME, LETTERS], dict[str, Any]()
+        if welcome.stamp_key:
+            features.append(STAMP)
+            more["stamp_key"] = welcome.stamp_key.hex()
         return codec.write_flat(
             "auth_ok",
             agent_id=welcome.agent,
@@ -93,20 +98,33 @@ class NativeDialect(RelayGoDialect):
             max_frame=welcome.max_frame,
             max_body=welcome.max_body,
             public_urls=dict(welcome.public_urls),
-            features=[CHUNKS, CREDIT, RESUME, LETTERS],
+            features=features,
             resume_seconds=welcome.resume_seconds,
             streams=[_resumed(stream) for stream in welcome.streams],
             calls=list(welcome.calls),
+            **more,
         )
 
     def request(self, id: str, request: Request, timeout_ms: int, window: Window | None = None) -> bytes:
-        return b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,%b,"meta":%b}}' % (
+        return _REQUEST % (
             id.encode(),
             _name(request.method),
             request.params,
             timeout_ms,
             _UNARY if window is None and request.rest is None else _options(request, window),
             request.meta.json,
+        )
+
+    def stamped_request(self, id: str, request: Request, timeout_ms: int, window: Window | None, stamp: bytes) -> bytes:
+        """`request` for an agent that is shown who vouches for the sender: `stamp` is a member of its `meta`."""
+        return _STAMPED_REQUEST % (
+            id.encode(),
+            _name(request.method),
+            request.params,
+            timeout_ms,
+            _UNARY if window is None and request.rest is None else _options(request, window),
+            request.meta.json[:-1],
+            stamp,
         )
 
     def credit(self, id: str, window: Window, through: int) -> bytes | None:
@@ -127,6 +145,8 @@ class NativeDialect(RelayGoDialect):
         return codec.write_payload("relay.probe", id=id)
 
 
+_REQUEST = b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,%b,"meta":%b}}'
+_STAMPED_REQUEST = _REQUEST.replace(b'"meta":%b', b'"meta":%b,"stamp":%b}')
 _UNARY = b'"stream":false'
 _name = lru_cache(1024)(jsonbytes.dump)
 

@@ -168,3 +168,14 @@ async def test_a_name_and_a_card_are_checked(front: Any, name: str, body: bytes,
     made = await front.ask("PUT", f"/t/acme/agents/{name}", body, token=front.token())
     assert made.status == status
     assert len((await front.ask("GET", "/t/acme/agents", token=front.token())).json) == (status == 201)
+
+
+async def test_a_relay_that_signs_nothing_has_no_keys(front: Any) -> None:
+    assert (await front.ask("GET", "/.well-known/jwks.json")).status == 404
+
+
+async def test_names_that_only_the_relay_may_set_are_counted_and_its_options_are_not(front: Any) -> None:
+    front.agent()
+    forged = {"a2a-relay-sender": "admin", "x-a2a-relay-letter": "l", "a2a-relay-ttl": "60", "a2a-relay-timeout": "1"}
+    await front.ask("POST", "/t/acme/a2a/zaf/", b"no call", token=front.token("client"), **forged)
+    assert front.observer.stripped_headers == [("a2a-relay-sender", "x-a2a-relay-letter")]

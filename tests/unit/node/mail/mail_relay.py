@@ -17,6 +17,7 @@ from a2a_relay.core.mail_rules import MailPolicy, MailRules
 from a2a_relay.errors import StoreError
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.relay_node import RelayNode
+from a2a_relay.ports.signer import Signer
 from a2a_relay.stores.memory.mailbox import MemoryMailbox
 from a2a_relay.testing import (
     TEST_SECRET,
@@ -66,6 +67,7 @@ class MailRelay:
     observer: RecordingObserver = field(default_factory=RecordingObserver)
     mailbox: BrittleMailbox | None = None
     epoch: str = "e"
+    signer: Signer | None = None
 
     def __post_init__(self) -> None:
         self.mailbox = self.mailbox or BrittleMailbox(self.clock.now)
@@ -76,6 +78,7 @@ class MailRelay:
             mailbox=self.mailbox,
             mail_policy=MailPolicy(self.rules),
             epoch=self.epoch,
+            signer=self.signer,
         )
 
     @property

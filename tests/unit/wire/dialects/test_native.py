@@ -91,7 +91,7 @@ def test_a_request_tells_everything() -> None:
         b"{}",
         600_000,
         True,
-        {"version": "0.3", "sender": {"identity": "admin:test", "role": "admin", "tenant": "acme"}},
+        {"version": "0.3", "sender": {"identity": "admin:test", "role": "admin", "tenant": "acme", "via": []}},
         rest,
         DEFAULT_WINDOW,
     )
