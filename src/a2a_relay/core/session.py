@@ -33,6 +33,10 @@ class Session:
     """Whether its agent side can go on with its exchanges over another link."""
     remembers_letters: bool = False
     """Whether its agent side knows a letter again that is delivered a second time, over whichever link."""
+    instance: str = ""
+    """The name of the process that has attached, over all of its links; empty where its agent names none."""
+    can_renew: bool = False
+    """Whether its agent renews its token over the link."""
     adopts_ids: bool = False
     """Whether its agent takes the ids that the relay suggests (decision 3)."""
     resumed: str = ""

@@ -112,6 +112,8 @@ class RelayNode:
         self.limits = limits
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
+        self.credentials = ports.credentials
+        self.audit = ports.audit
         self._authenticator = ports.authenticator
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
