@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--upstream-header-file", type=_FILE, metavar="PATH", help="headers for a protected upstream, one a line")
 @click.option("--peers", metavar="HOST:PORT", help="open a door here through which it calls its tenant's other agents")
 @click.option("--peers-token-file", type=_FILE, metavar="PATH", help="token that the door asks for")
+@click.option("--proof-key", type=_FILE, metavar="PATH", help="Ed25519 key (PEM) for a relay that asks for a proof")
 @relay_options
 def command(upstream: str, agent: str | None, card: str | None, **options: Any) -> None:
     """Keep an agent attached to a relay until Ctrl-C. Exit code 2 when it is refused, 3 when another took its place.
@@ -43,6 +44,7 @@ def command(upstream: str, agent: str | None, card: str | None, **options: Any) 
         ca_file=str(options["ca"]) if options["ca"] else None,
         insecure=options["insecure"],
         peers=options["peers"],
+        proof_key=options["proof_key"],
         peers_token=tokens.from_file(door_file) if door_file else None,
     )
     asyncio.run(_serve(connector, upstream, card=card, upstream_headers=read_header_file(headers) if headers else None))

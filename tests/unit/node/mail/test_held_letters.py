@@ -54,4 +54,6 @@ class TestLettersOfAnAgentThatWasTakenOver:
         await mail.known()
         await mail.queued()
         await mail.attach(more='"instance":"i-1"')
-        assert is_asked(await mail.attach(more='"instance":"i-1"'))
+        again = await mail.attach(more='"instance":"i-1"')
+        await mail.advance(5)
+        assert is_asked(again)
