@@ -17,6 +17,7 @@ from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
@@ -158,9 +159,6 @@ def read_limits(settings: Settings) -> Limits:
         resume_grace_seconds=settings.resume_grace,
         session_limit_seconds=settings.session_limit,
         session_grace_seconds=settings.leave_grace,
-        refuses_second_session=settings.on_second_session == "refuse",
-        takeover_hold_seconds=settings.takeover_hold,
-        is_link_expiry_strict=settings.link_expiry == "strict",
         letter_time_seconds=settings.letter_time,
         result_ttl_seconds=settings.result_ttl,
         dead_ttl_seconds=settings.dead_ttl,
@@ -171,6 +169,15 @@ def read_limits(settings: Settings) -> Limits:
         tracked_tasks=settings.tracked_tasks,
         receipt_feeds=settings.receipt_feeds,
         receipt_buffer=settings.receipt_buffer,
+    )
+
+
+def read_link_rules(settings: Settings) -> LinkRules:
+    """What settings say of the links of all agents."""
+    return LinkRules(
+        refuses_second_session=settings.on_second_session == "refuse",
+        takeover_hold_seconds=settings.takeover_hold,
+        is_expiry_strict=settings.link_expiry == "strict",
     )
 
 
@@ -230,7 +237,11 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str
         reach=failpoint(os.environ),
     )
     node = RelayNode(
-        ports, read_limits(settings), policy=read_stream_policy(settings), mail_policy=read_mail_policy(settings)
+        ports,
+        read_limits(settings),
+        policy=read_stream_policy(settings),
+        mail_policy=read_mail_policy(settings),
+        link_rules=read_link_rules(settings),
     )
     if node.mail is not None:
         stores.watch(partial(clock.call_soon, node.mail.renew))

@@ -16,12 +16,12 @@ from a2a_relay.connector.calls import Calls
 from a2a_relay.connector.outbox import Outbox
 from a2a_relay.connector.proof import ProofKey
 from a2a_relay.connector.reconnect import LinkEnd
-from a2a_relay.connector.refused import one_line
+from a2a_relay.connector.refused import ConnectorRefused, one_line
 from a2a_relay.connector.relay_url import RelayUrl
 from a2a_relay.connector.renewing import Renewal
 from a2a_relay.connector.tokens import TokenSource
 from a2a_relay.connector.upstream import failed
-from a2a_relay.wire import agent_side, chunks
+from a2a_relay.wire import agent_side, chunks, close_codes
 from a2a_relay.wire.agent_side import (
     AuthOk,
     AuthRefused,
@@ -284,6 +284,8 @@ async def _authenticate(connection: ClientConnection, hello: Hello, relay: Relay
     except ConnectionClosed as closed:
         code, reason = _close_of(closed)
         return LinkEnd(one_line(refusal or reason), code, is_refused=bool(refusal))
+    except ConnectorRefused as refused:
+        return LinkEnd(refused.message, close_codes.PROTOCOL_ERROR.code, is_refused=True)
     except TimeoutError:
         return LinkEnd(one_line(refusal or "the relay did not answer the auth frame"), is_refused=bool(refusal))
 

@@ -53,12 +53,6 @@ class Limits:
     session_limit_seconds: float = 0
     """Longest life of a link before its agent is asked to reconnect; 0: no limit."""
     session_grace_seconds: float = 20
-    refuses_second_session: bool = False
-    """Whether a live session keeps another instance of its agent out; else the newest wins (decision 7)."""
-    takeover_hold_seconds: float = 30
-    """How long letters are held back from a session that another instance has taken over alive."""
-    is_link_expiry_strict: bool = False
-    """Whether links end with their tokens even where their agents cannot renew them (decision 28)."""
     letter_time_seconds: float = 24 * 3600
     """For the answer to a letter."""
     result_ttl_seconds: float = 24 * 3600

@@ -62,7 +62,7 @@ class Expiry:
         ends: list[float] = []
         if principal.expires_at is not None:
             is_token = is_legacy(principal) or bool(principal.issuer)
-            if not is_token or session.can_renew or self._node.limits.is_link_expiry_strict:
+            if not is_token or session.can_renew or self._node.link_rules.is_expiry_strict:
                 ends.append(principal.expires_at)
                 if is_token and principal.expires_at <= now:
                     ends[0] += LEEWAY_SECONDS

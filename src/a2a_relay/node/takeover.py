@@ -166,8 +166,7 @@ class Takeovers:
 
     def _policy(self, name: str) -> tuple[bool, float]:
         """Whether a tenant's live sessions keep others out, and how long letters are held after a takeover."""
-        limits, credentials = self._node.limits, self._node.credentials
-        refuses, hold_seconds = limits.refuses_second_session, limits.takeover_hold_seconds
+        (refuses, hold_seconds, _), credentials = self._node.link_rules, self._node.credentials
         tenant = credentials.tenant(name) if credentials is not None else None
         if tenant is not None and tenant.on_second_session:
             refuses = tenant.on_second_session == "refuse"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
@@ -35,6 +36,7 @@ def make_node(
     policy: StreamPolicy | None = None,
     mailbox: Mailbox | None = None,
     mail_policy: MailPolicy | None = None,
+    link_rules: LinkRules | None = None,
     credentials: CredentialStore | None = None,
     audit: AuditLog | None = None,
     authenticator: Authenticator | None = None,
@@ -55,4 +57,4 @@ def make_node(
         credentials=credentials,
         audit=audit,
     )
-    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)
+    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy, link_rules)

@@ -11,7 +11,7 @@ import pytest
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.exchange import Result
-from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.tenants import TenantRecord
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.takeover import LIFE_SECONDS, MAX_WAITING
@@ -40,7 +40,7 @@ PROBE = '<< {"type":"relay.probe", ...}'
 class Relay:
     """A node with credentials, audit and a mailbox in memory."""
 
-    limits: Limits = field(default_factory=Limits)
+    rules: LinkRules = field(default_factory=LinkRules)
     clock: FakeClock = field(default_factory=FakeClock)
     observer: RecordingObserver = field(default_factory=RecordingObserver)
 
@@ -50,7 +50,7 @@ class Relay:
         self.node = make_node(
             clock=self.clock,
             observer=self.observer,
-            limits=self.limits,
+            link_rules=self.rules,
             credentials=self.credentials,
             audit=self.audit,
         )
@@ -102,13 +102,13 @@ def relay() -> Relay:
 
 @pytest.fixture
 def refusing() -> Relay:
-    return Relay(Limits(refuses_second_session=True))
+    return Relay(LinkRules(refuses_second_session=True))
 
 
 class TestTheSameInstance:
-    @pytest.mark.parametrize("limits", [Limits(), Limits(refuses_second_session=True)], ids=["replace", "refuse"])
-    def test_is_back_over_another_link_at_once_wherever_it_comes_from(self, limits: Limits) -> None:
-        relay = Relay(limits)
+    @pytest.mark.parametrize("rules", [LinkRules(), LinkRules(refuses_second_session=True)], ids=["replace", "refuse"])
+    def test_is_back_over_another_link_at_once_wherever_it_comes_from(self, rules: LinkRules) -> None:
+        relay = Relay(rules)
         old = relay.attached("i-1")
         relay.attached("i-1", THERE)
         old.play("""
@@ -189,9 +189,9 @@ class TestAnotherInstance:
         """)
         assert sink.outcome == Result(b"1")
 
-    @pytest.mark.parametrize("limits", [Limits(), Limits(refuses_second_session=True)], ids=["replace", "refuse"])
-    def test_simply_replaces_one_that_shows_no_life(self, limits: Limits) -> None:
-        relay = Relay(limits)
+    @pytest.mark.parametrize("rules", [LinkRules(), LinkRules(refuses_second_session=True)], ids=["replace", "refuse"])
+    def test_simply_replaces_one_that_shows_no_life(self, rules: LinkRules) -> None:
+        relay = Relay(rules)
         old = relay.attached("i-1")
         new = relay.comes("i-2", THERE)
         new.play(f"++ {LIFE_SECONDS - 0.1}\n<< nothing\n++ 0.2\n{WELCOME}")
