@@ -39,6 +39,9 @@ from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
+from a2a_relay.telemetry.audit_ship import SHIP_SECONDS, AuditShipper, open_target
+from a2a_relay.telemetry.audit_watch import HEAD_SECONDS, AuditWatch
+from a2a_relay.telemetry.rounds import Rounds
 from a2a_relay.wire.flow import Window
 
 
@@ -46,8 +49,14 @@ def _unwatched(_: Callable[[], None]) -> None:
     """Nobody else can write to what is in this process."""
 
 
+Erase = Callable[[str], Awaitable[Mapping[str, int]]]
+
+
 class Stores(NamedTuple):
-    """What one store URL stands for; `close` makes everything durable and lets go."""
+    """What one store URL stands for; `close` makes everything durable and lets go.
+
+    `erase` removes what a tenant has left, but for its record, its keys and the audit log, and tells how much of each.
+    """
 
     directory: Directory
     mailbox: Mailbox
@@ -55,9 +64,19 @@ class Stores(NamedTuple):
     durable_log: StreamLog | None
     credentials: CredentialStore
     audit: AuditLog
+    erase: Erase
     close: Callable[[], None]
     watch: Callable[[Callable[[], None]], None] = _unwatched
     """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
+
+
+class AdministrationStores(NamedTuple):
+    """What of a store is administered while a relay runs on it, or none does. `close` makes everything durable."""
+
+    credentials: CredentialStore
+    audit: AuditLog
+    erase: Erase
+    close: Callable[[], None]
 
 
 TASK_OWNERS_KEPT_SECONDS = 30 * 24 * 3600.0
@@ -90,14 +109,20 @@ def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
 
     directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
-    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, directory.close)
+
+    async def erase(tenant: str) -> Mapping[str, int]:
+        found = {"agents": directory.erase(tenant), "task_owners": task_index.erase(tenant)}
+        return {**mailbox.erase(tenant), **found}
+
+    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, erase, directory.close)
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
-    from a2a_relay.stores.memory.audit import MemoryAudit
-    from a2a_relay.stores.memory.credentials import MemoryCredentials
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
     from a2a_relay.stores.sqlite.database import Database
     from a2a_relay.stores.sqlite.directory import SqliteDirectory
+    from a2a_relay.stores.sqlite.erasure import erase
     from a2a_relay.stores.sqlite.mailbox import SqliteMailbox
     from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
     from a2a_relay.stores.sqlite.task_index import SqliteTaskIndex
@@ -110,22 +135,53 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
     )
     task_index.purge()
 
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    async def erase_tenant(tenant: str) -> Mapping[str, int]:
+        task_index.erase(tenant)
+        return await erase(database, tenant)
+
     def close() -> None:
         task_index.flush()
+        credentials.close()
+        audit.close()
         log.close()
         database.close()
 
-    audit = MemoryAudit(clock.now)
     return Stores(
         SqliteDirectory(database),
         SqliteMailbox(database, clock.now),
         task_index,
         log,
-        MemoryCredentials(audit),
+        credentials,
         audit,
+        erase_tenant,
         close,
         database.watch,
     )
+
+
+def open_administration(settings: Settings) -> AdministrationStores:
+    """Open a store beside the relay that may be running on it. Raises SettingsError for `memory:`, or StoreError."""
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
+    from a2a_relay.stores.sqlite.database import Database
+    from a2a_relay.stores.sqlite.erasure import erase
+
+    if settings.store_file is None:
+        raise SettingsError(f"store {settings.store!r}: only an sqlite store can be administered by itself")
+    clock = LoopClock()
+    database = Database(settings.store_file, on_trouble=_tell_store_trouble, is_guest=True)
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    def close() -> None:
+        credentials.close()
+        audit.close()
+        database.close()
+
+    return AdministrationStores(credentials, audit, partial(erase, database), close)
 
 
 def _tell_store_trouble(message: str) -> None:
@@ -252,6 +308,7 @@ def build_app(
     settings: Settings,
     node: RelayNode,
     *,
+    on_startup: Callable[[], Awaitable[None]] | None = None,
     on_shutdown: Callable[[], Awaitable[None]],
     bound_url: str = "",
 ) -> RelayApp:
@@ -282,7 +339,32 @@ def build_app(
             body_timeout_seconds=settings.body_timeout,
         )
     desk = CallDesk(node, exposure, rules)
-    return RelayApp(node, desk, information, exposure, on_shutdown=on_shutdown, letters=letters)
+    return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
+
+
+class AuditDuties:
+    """What a running relay does for its audit log: publish its head, remove what is too old, ship what is new."""
+
+    def __init__(self, settings: Settings, audit: AuditLog, clock: LoopClock) -> None:
+        """Raises SettingsError for a place to ship to that there cannot be."""
+        self.watch = AuditWatch(audit, clock, settings.audit_keep)
+        self._rounds = [Rounds(clock, HEAD_SECONDS, self.watch.round, "audit_trouble")]
+        self._shipper: AuditShipper | None = None
+        target = open_target(settings.audit_ship)
+        if target is not None:
+            self._shipper = AuditShipper(audit, target, settings.data_dir / "audit-shipped", clock.monotonic)
+            self._rounds.append(Rounds(clock, SHIP_SECONDS, self._shipper.round, "audit_not_shipped"))
+
+    async def begin(self) -> None:
+        for rounds in self._rounds:
+            rounds.begin()
+
+    async def close(self) -> None:
+        for rounds in self._rounds:
+            await rounds.close()
+        if self._shipper is not None:
+            await self._shipper.close()
+        self.watch.publish()
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -296,12 +378,14 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     clock = LoopClock()
     stores = open_stores(settings, clock)
     node = build_node(settings, stores, clock, resolve_secret(settings))
+    duties = AuditDuties(settings, stores.audit, clock)
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
+        await duties.close()
         stores.close()
 
-    return build_app(settings, node, on_shutdown=leave)
+    return build_app(settings, node, on_startup=duties.begin, on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -317,13 +401,22 @@ def serve(settings: Settings) -> int:
     base_url = _base_url(settings, listener.getsockname()[1])
     node = build_node(settings, stores, clock, secret)
 
+    duties = AuditDuties(settings, stores.audit, clock)
+
     async def close_store() -> None:
+        await duties.close()
         stores.close()
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
 
-    app = build_app(settings, node, on_shutdown=close_store, bound_url=base_url if settings.is_loopback else "")
+    app = build_app(
+        settings,
+        node,
+        on_startup=duties.begin,
+        on_shutdown=close_store,
+        bound_url=base_url if settings.is_loopback else "",
+    )
     config = server_config(
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),

@@ -39,6 +39,7 @@ from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
 from a2a_relay.node.reattach import Reattachment
+from a2a_relay.node.refusals import RefusalObserver, Refusals
 from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
@@ -110,6 +111,10 @@ class RelayNode:
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
+        self.refusals: Refusals | None = None
+        if ports.audit is not None:
+            self.refusals = Refusals(ports.audit, ports.clock)
+            self.observer = RefusalObserver(ports.observer, self.refusals)
         self.random = ports.random
         self.limits = limits
         self.link_rules = link_rules or LinkRules()
@@ -374,6 +379,8 @@ class RelayNode:
             await self.mail.jobs.finished(LAST_WORDS_SECONDS)
         self.streams.leave_all(Refused(Reason.RELAY_LEAVING))
         await self.sessions.close_all()
+        if self.refusals is not None:
+            self.refusals.flush()
 
     def _end_all(self, session: Session) -> None:
         for exchange in list(session.exchanges.values()):

@@ -18,6 +18,7 @@ from a2a_relay.fronts.http.letters import LETTER_SURFACES, Letters
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES
+from a2a_relay.node.refusals import WATCHED
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
 
@@ -35,6 +36,7 @@ class RelayApp:
         exposure: Exposure,
         *,
         on_shutdown: Hook,
+        on_startup: Hook | None = None,
         letters: Letters | None = None,
     ) -> None:
         """`letters` is where questions about letters are answered; without it there are none."""
@@ -45,6 +47,7 @@ class RelayApp:
         self._letters = letters
         self.exposure = exposure
         self._on_shutdown = on_shutdown
+        self._on_startup = on_startup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -115,6 +118,7 @@ class RelayApp:
                 is_call=route is not None and route.surface in CALL_SURFACES,
                 duration_seconds=self.node.clock.monotonic() - started_at,
                 events=sent.events,
+                peer=request.client.rpartition(":")[0] if reason in WATCHED else "",
             )
         )
 
@@ -144,6 +148,8 @@ class RelayApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self._on_startup is not None:
+            await self._on_startup()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._on_shutdown()
