@@ -18,7 +18,8 @@ _LEAD_SECONDS = 300.0
 _LEAD_PART = 4
 """A token is renewed so long before its end, or in the last quarter of a short life."""
 _AGAIN_SECONDS = 10.0
-"""How often a source is asked that has nothing new yet."""
+_LEAST_AGAIN_SECONDS = 1.0
+"""How often a source is asked that has nothing new yet: the oftener, the shorter what is left."""
 _LOG = structlog.get_logger("a2a_relay.connector")
 
 
@@ -48,7 +49,7 @@ class Renewal:
             while self._due_at is None or self._now() < self._due_at:
                 await self._stir(None if self._due_at is None else self._due_at - self._now())
             await self._renew()
-            await self._stir(_AGAIN_SECONDS)  # for the relay's answer, or for the source to have something new
+            await self._stir(self._again_seconds())  # for the relay's answer, or for the source to have something new
 
     async def _stir(self, seconds: float | None) -> None:
         if seconds is None:
@@ -82,6 +83,12 @@ class Renewal:
         if token not in (self._token, self._tried):
             self._tried = token
             await self._send(agent_side.renew(token))
+
+    def _again_seconds(self) -> float:
+        expires_at = tokens.expiry_of(self._token)
+        if expires_at is None:
+            return _AGAIN_SECONDS
+        return min(_AGAIN_SECONDS, max((expires_at - self._now()) / _LEAD_PART, _LEAST_AGAIN_SECONDS))
 
     def _due_of(self, token: str) -> float | None:
         """When a token is to be renewed, as wall time; None for one that does not say when it ends."""
