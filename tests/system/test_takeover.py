@@ -45,10 +45,10 @@ async def until_attached(connector: Connector) -> str:
 async def test_a_connector_that_is_taken_over_ends_and_says_by_whom(tmp_path: Path) -> None:
     with running_relay(tmp_path) as relay:
         token = relay.token(role="agent", agent="echo")
-        async with serving(relay, token) as (first, ended), serving(relay, token) as (second, _):
+        async with serving(relay, token) as (first, ended):
             await until_attached(first)
-            await until_attached(second)
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with serving(relay, token) as (second, _), asyncio.timeout(PATIENCE_SECONDS):
+                await until_attached(second)
                 await asyncio.wait({ended})
             refused = ended.exception()
         assert isinstance(refused, ConnectorRefused)
