@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 import structlog
 
+from a2a_relay.auth.api_keys import ApiKeys
+from a2a_relay.auth.chain import AuthenticatorChain
+from a2a_relay.auth.issuers import Issuers
+from a2a_relay.auth.jwks_fetch import fetch
+from a2a_relay.auth.key_sets import KeySets
+from a2a_relay.auth.legacy import LegacyTokens
+from a2a_relay.auth.sealing import open_seal
 from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.auth.signing_keys import SigningKeys
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
@@ -31,6 +39,7 @@ from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.audit import AuditLog
+from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
@@ -277,12 +286,33 @@ def read_mail_policy(settings: Settings) -> MailPolicy:
     )
 
 
-def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str) -> RelayNode:
+def build_authenticator(settings: Settings, credentials: CredentialStore, secret: str) -> AuthenticatorChain:
+    """Whatever a relay takes for a credential; `secret` is what relay-go's tokens are signed with."""
+    is_open = settings.tenants == "open"
+    key_sets = KeySets(
+        partial(fetch, allows_loopback=settings.is_loopback), LoopClock.monotonic, partial(_tell_trouble, "issuers")
+    )
+    return AuthenticatorChain(
+        credentials,
+        ApiKeys(credentials),
+        SigningKeys(
+            credentials, open_seal(settings), is_open=is_open, on_trouble=partial(_tell_trouble, "signing_keys")
+        ),
+        Issuers(credentials, key_sets, is_open=is_open),
+        LegacyTokens(credentials, SharedSecret(secret), tenants=settings.legacy_tenants, is_open=is_open),
+    )
+
+
+def _tell_trouble(event: str, message: str) -> None:
+    structlog.get_logger("a2a_relay").warning(event, message=message)
+
+
+def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticator: Authenticator) -> RelayNode:
     """The node, with its ports."""
     ports = Ports(
         clock=clock,
         directory=stores.directory,
-        authenticator=SharedSecret(secret),
+        authenticator=authenticator,
         observer=logs.LogObserver(_access_log(settings)),
         stream_logs=(MemoryStreamLog(), stores.durable_log),
         random=random.random,
@@ -377,7 +407,8 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     require_certificate(settings)
     clock = LoopClock()
     stores = open_stores(settings, clock)
-    node = build_node(settings, stores, clock, resolve_secret(settings))
+    authenticator = build_authenticator(settings, stores.credentials, resolve_secret(settings))
+    node = build_node(settings, stores, clock, authenticator)
     duties = AuditDuties(settings, stores.audit, clock)
 
     async def leave() -> None:
@@ -385,7 +416,11 @@ def create_app(settings: Settings | None = None) -> RelayApp:
         await duties.close()
         stores.close()
 
-    return build_app(settings, node, on_startup=duties.begin, on_shutdown=leave)
+    async def begin() -> None:
+        authenticator.load()
+        await duties.begin()
+
+    return build_app(settings, node, on_startup=begin, on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -399,9 +434,14 @@ def serve(settings: Settings) -> int:
     clock = LoopClock()
     stores = open_stores(settings, clock)
     base_url = _base_url(settings, listener.getsockname()[1])
-    node = build_node(settings, stores, clock, secret)
+    authenticator = build_authenticator(settings, stores.credentials, secret)
+    node = build_node(settings, stores, clock, authenticator)
 
     duties = AuditDuties(settings, stores.audit, clock)
+
+    async def begin() -> None:
+        authenticator.load()
+        await duties.begin()
 
     async def close_store() -> None:
         await duties.close()
@@ -413,7 +453,7 @@ def serve(settings: Settings) -> int:
     app = build_app(
         settings,
         node,
-        on_startup=duties.begin,
+        on_startup=begin,
         on_shutdown=close_store,
         bound_url=base_url if settings.is_loopback else "",
     )

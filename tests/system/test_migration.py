@@ -174,7 +174,11 @@ async def test_one_secret_becomes_a_key_for_each_agent_without_a_lost_message(re
     administration = Administration(tmp_path / "relay.db")
     old_client = Client(relay, relay.token())
     old_tokens = {name: relay.token(role="agent", agent=name) for name in AGENTS}
-    agents: list[RawAgent | NativeAgent] = [RawAgent(relay, "go"), RawAgent(relay, "claw"), NativeAgent(relay, tmp_path)]
+    agents: list[RawAgent | NativeAgent] = [
+        RawAgent(relay, "go"),
+        RawAgent(relay, "claw"),
+        NativeAgent(relay, tmp_path),
+    ]
     for agent in agents:
         async with agent.attached(old_tokens[agent.name]):
             assert heard(await old_client.send(agent.name, "before")) == "heard before"

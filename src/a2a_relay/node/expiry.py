@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from a2a_relay.core import access
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.session import Session
@@ -110,7 +109,7 @@ class Expiry:
             raise Refused(Reason.RATE_LIMITED)
         self._renewed_at[session] = now
         old, new = session.principal, self._node.authenticate(Credential(token), link.host)
-        if access.require_attach(new) != session.address or new.role is not old.role:
+        if self._node.require_attach(new) != session.address or new.role is not old.role:
             raise Refused(Reason.PERMISSION_DENIED, "this token is for another agent or role")
         if is_legacy(new) and not is_legacy(old):
             raise Refused(Reason.PERMISSION_DENIED, "this token is of a lesser kind than the one it would replace")

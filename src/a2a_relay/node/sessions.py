@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from a2a_relay.a2a.agent_card import relay_params, says_streaming
 from a2a_relay.a2a.tasks import timestamp
-from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.hub import Hub
+from a2a_relay.core.principal import Principal
 from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream_rules import StreamPolicy
@@ -157,7 +157,7 @@ class Sessions:
         if self._node.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
         principal = self._node.authenticate(Credential(auth.token), link.host)
-        address = access.require_attach(principal)
+        address = self._node.require_attach(principal)
         self._node.agents.require_acceptable_card(auth.agent_card)
         return Newcomer(link, auth, principal, address, choose(auth, link.dialect))
 
@@ -300,6 +300,20 @@ class Sessions:
                 self._observer.notice("store_trouble", message=str(error))
 
     # what is written to them
+
+    def renew(self, session: Session, principal: Principal) -> None:
+        """What a session's credential is good for has changed, or may have."""
+        session.principal = principal
+        link = self.links.get(session.id)
+        if link is not None:
+            self.expiry.watch(link, session)
+
+    def revoke(self, session: Session) -> None:
+        """A session's credential is not good any more: it ends, with whatever it was about to answer."""
+        link = self.links.get(session.id)
+        if link is not None:
+            link.send(session.dialect.goaway("the credential was revoked", None))
+            link.close(close_codes.AUTH_FAILED)
 
     def note_violation(self, session: Session) -> None:
         """An agent that ignores its credit loses the stream; at the second time its link."""

@@ -39,15 +39,18 @@ class RelayApp:
         on_startup: Hook | None = None,
         letters: Letters | None = None,
     ) -> None:
-        """`letters` is where questions about letters are answered; without it there are none."""
+        """`letters` is where questions about letters are answered; without it there are none.
+
+        `on_startup` is called when the loop runs and nobody has come yet.
+        """
         self.node = node
         self.desk = desk
         self._calls = Calls(desk)
         self._information = information
         self._letters = letters
         self.exposure = exposure
-        self._on_shutdown = on_shutdown
         self._on_startup = on_startup
+        self._on_shutdown = on_shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
