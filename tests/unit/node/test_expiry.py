@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +15,7 @@ from a2a_relay.core.credential import Credential
 from a2a_relay.core.keys import KeyRecord
 from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.tenants import TenantRecord
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.stores.memory.audit import MemoryAudit
 from a2a_relay.stores.memory.credentials import MemoryCredentials
@@ -32,6 +33,7 @@ class Table:
 
     def __init__(self) -> None:
         self.principals: dict[str, Principal] = {}
+        self.rechecked: Principal | None = None
 
     def authenticate(self, credential: Credential, now: float) -> Principal:
         if credential.text not in self.principals:
@@ -39,7 +41,7 @@ class Table:
         return self.principals[credential.text]
 
     def recheck(self, principal: Principal, now: float) -> Principal:
-        return principal
+        return self.rechecked or principal
 
 
 @dataclass
@@ -173,6 +175,14 @@ def test_a_key_ends_every_link_that_it_has_opened(relay: Relay) -> None:
     relay.attached("rly_agent_1", protocol="relay-go").play("++ 99\n<< nothing\n++ 1\nxx 4002")
 
 
+async def test_a_key_whose_end_is_changed_ends_its_link_at_the_new_one(relay: Relay) -> None:
+    relay.put("rly_agent_1", ends_in=100, key="k1")
+    link = relay.attached("rly_agent_1", protocol="relay-go")
+    relay.table.rechecked = replace(relay.table.principals["rly_agent_1"], expires_at=relay.clock.now() + 200)
+    await relay.credentials.put_tenant(TenantRecord("acme", 0), FACT)
+    link.play("++ 199\n<< nothing\n++ 1\nxx 4002")
+
+
 class TestARenewal:
     RENEW = '>> {"type":"token.renew","payload":{"token":"new"}}'
     REFUSED = '<< {"type":"token.refused","payload":{"reason":"%s", ...}}'
@@ -228,8 +238,9 @@ class TestARenewal:
         relay.attached("old").play(f"{self.RENEW}\n{self.REFUSED % Reason.PERMISSION_DENIED}")
 
     def test_by_a_key_that_asks_for_a_proof_is_refused(self, relay: Relay) -> None:
-        relay.put("old", ends_in=100)
+        relay.put("old", ends_in=100, key="k0")
         relay.put("new", ends_in=1000, key="k1")
+        relay.put_key("k0")
         relay.put_key("k1", proof_key=bytes(32))
         relay.attached("old").play(f"{self.RENEW}\n{self.REFUSED % Reason.PERMISSION_DENIED}")
 
