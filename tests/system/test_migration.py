@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,44 +12,16 @@ from typing import Any
 
 import httpx
 import pytest
+from administration import Administration, store_url, until_known
 from programs import TENANT, Relay, running_relay
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from a2a_relay.assembly import open_administration
 from a2a_relay.connector import Connector, ConnectorRefused, IncomingRequest, TokenFile
-from a2a_relay.core.audit import AuditFact
-from a2a_relay.core.keys import KeyRecord, KeySecret, digest_of, prefix_of, write_key
 from a2a_relay.core.principal import Role
-from a2a_relay.core.tenants import TenantRecord
-from a2a_relay.settings import Settings
 
 PATIENCE_SECONDS = 25.0
 AGENTS = ("go", "claw", "native")
-
-
-class Administration:
-    """What an operator does beside the running relay, on its store."""
-
-    def __init__(self, store: Path) -> None:
-        self._stores = open_administration(Settings.default(store=f"sqlite:///{store.as_posix().lstrip('/')}"))
-        self._tenant = TenantRecord(TENANT, time.time())
-
-    def close(self) -> None:
-        self._stores.close()
-
-    async def register(self, *, takes_legacy: bool = True) -> None:
-        self._tenant = self._tenant._replace(takes_legacy=takes_legacy)
-        await self._stores.credentials.put_tenant(self._tenant, AuditFact(TENANT, "store", "tenants.create", TENANT))
-
-    async def make_key(self, role: Role, name: str) -> str:
-        """An agent's key, or a sender's."""
-        text = write_key(role, secrets.token_bytes(32))
-        secret = KeySecret(digest_of(text), prefix_of(text), time.time())
-        agent = name if role is Role.AGENT else ""
-        record = KeyRecord(secrets.token_hex(8), TENANT, name, role, time.time(), (secret,), agent=agent)
-        await self._stores.credentials.put_key(record, AuditFact(TENANT, "store", "keys.create", record.id))
-        return text
 
 
 class RawAgent:
@@ -152,8 +123,7 @@ class Client:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    store = (tmp_path / "relay.db").as_posix().lstrip("/")
-    with running_relay(tmp_path, "--sync-wait", "0", store=f"sqlite:///{store}") as running:
+    with running_relay(tmp_path, "--sync-wait", "0", store=store_url(tmp_path / "relay.db")) as running:
         yield running
 
 
@@ -214,14 +184,6 @@ async def test_one_secret_becomes_a_key_for_each_agent_without_a_lost_message(re
     await client.aclose()
     await old_client.aclose()
     administration.close()
-
-
-async def until_known(relay: Relay, key: str) -> None:
-    """Until the relay has noticed that there is a key."""
-    async with httpx.AsyncClient(trust_env=False, headers={"Authorization": f"Bearer {key}"}) as http:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await http.get(f"{relay.url}/t/{TENANT}/agents")).status_code == httpx.codes.UNAUTHORIZED:
-                await asyncio.sleep(0.1)
 
 
 async def until_unauthenticated(client: Client) -> None:

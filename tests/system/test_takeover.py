@@ -9,10 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from administration import Administration, store_url, until_known
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from programs import SECRET, TENANT, Relay, running_relay
 
 from a2a_relay.client.tokens import mint
 from a2a_relay.connector import Connector, ConnectorRefused, IncomingRequest
+from a2a_relay.core.principal import Role
 
 PATIENCE_SECONDS = 25.0
 SHORT_LIFE_SECONDS = 5
@@ -89,3 +94,24 @@ async def test_a_link_outlives_its_first_token_by_renewing_it(tmp_path: Path) ->
             assert len(asked) > 1
             assert connector.welcome is not None
             assert connector.welcome.session == session
+
+
+async def test_a_stolen_key_attaches_nobody_without_the_proof_that_it_asks_for(tmp_path: Path) -> None:
+    private, store = Ed25519PrivateKey.generate(), tmp_path / "relay.db"
+    with running_relay(tmp_path, store=store_url(store)) as relay:
+        administration = Administration(store)
+        await administration.register()
+        public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        key = await administration.make_key(Role.AGENT, "echo", proof_key=public)
+        await until_known(relay, key)
+        files = {"own": private, "other": Ed25519PrivateKey.generate()}
+        for name, signer in files.items():
+            pem = signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (tmp_path / f"{name}.pem").write_bytes(pem)
+        for proof_key, complaint in ((None, "--proof-key"), (tmp_path / "other.pem", "does not fit")):
+            with pytest.raises(ConnectorRefused, match=complaint):
+                await Connector(relay.url, key, proof_key=proof_key).serve(handler=echo)
+        async with Connector(relay.url, key, proof_key=tmp_path / "own.pem") as connector:
+            await connector.start(handler=echo)
+            assert connector.welcome is not None
+        administration.close()

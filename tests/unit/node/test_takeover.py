@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from a2a_relay.assembly import build_authenticator
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.exchange import Result
+from a2a_relay.core.keys import KeyRecord, KeySecret, digest_of, prefix_of, write_key
 from a2a_relay.core.link_rules import LinkRules
+from a2a_relay.core.principal import Role
 from a2a_relay.core.tenants import TenantRecord
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.takeover import LIFE_SECONDS, MAX_WAITING
+from a2a_relay.settings import Settings
 from a2a_relay.stores.memory.audit import MemoryAudit
 from a2a_relay.stores.memory.credentials import MemoryCredentials
 from a2a_relay.testing import (
@@ -53,6 +57,7 @@ class Relay:
             link_rules=self.rules,
             credentials=self.credentials,
             audit=self.audit,
+            authenticator=build_authenticator(Settings.default(), self.credentials, TEST_SECRET),
         )
 
     def link(self, peer: str = HERE) -> Playbook:
@@ -328,6 +333,39 @@ class TestTwins:
         for n in range(1, 4):
             link = relay.takes_over(link, f"i-{n}")
         relay.comes("i-4", THERE).play(f"++ {LIFE_SECONDS}\n{WELCOME}")
+
+
+class TestAKey:
+    async def make(self, relay: Relay) -> str:
+        text = write_key(Role.AGENT, bytes(32))
+        secret = KeySecret(digest_of(text), prefix_of(text), relay.clock.now())
+        record = KeyRecord("k1", "acme", "zaf", Role.AGENT, relay.clock.now(), (secret,), agent="zaf")
+        await relay.credentials.put_tenant(TenantRecord("acme", 0), FACT)
+        await relay.credentials.put_key(record, FACT)
+        return text
+
+    async def test_takes_the_place_of_a_token_of_the_shared_secret_whatever_the_policy(self, refusing: Relay) -> None:
+        old, new = refusing.attached("i-1"), refusing.link(THERE)
+        new._names["token"] = await self.make(refusing)
+        new.play(AUTH % "i-2")
+        old.transport.hear()
+        new.play(WELCOME)
+        assert len(refusing.alerts) == 1
+
+    async def test_lets_nothing_else_attach_while_the_old_session_lives_on(self, relay: Relay) -> None:
+        old = relay.attached("i-1")
+        await self.make(relay)
+        relay.comes("i-1").play('<< {"type":"error", ...}\nxx 4001')
+        assert not old.transport.is_closed
+
+    async def test_keeps_another_instance_with_the_same_key_out_where_the_policy_says_so(self, refusing: Relay) -> None:
+        key = await self.make(refusing)
+        first, second = refusing.link(), refusing.link(THERE)
+        for number, link in enumerate((first, second)):
+            link._names["token"] = key
+            link.play(AUTH % f"i-{number}")
+        first.transport.hear()
+        second.play('<< {"type":"error", ...}\nxx 4008')
 
 
 class TestATenant:
