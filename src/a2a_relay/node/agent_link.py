@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
 
 
-_MAX_EARLY = 16
+MAX_EARLY = 16
 """Frames that an agent may send before it is attached: none has a reason to."""
 
 
@@ -236,7 +236,7 @@ class AgentLink:
             if isinstance(event, AuthProof):
                 return self.proceed(waiting.auth, lambda: prove(event.signature))
         waiting.early.append(frame)
-        if len(waiting.early) > _MAX_EARLY or sum(map(len, waiting.early)) > self._node.limits.max_first_frame:
+        if len(waiting.early) > MAX_EARLY or sum(map(len, waiting.early)) > self._node.limits.max_first_frame:
             self._refuse(waiting.auth, Refused(Reason.INVALID_REQUEST, "too much before the agent is attached"))
         return None
 
