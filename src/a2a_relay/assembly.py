@@ -27,6 +27,7 @@ from a2a_relay.auth.stamp_signer import FILE_NAME, StampSigner
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
@@ -249,6 +250,15 @@ def read_limits(settings: Settings) -> Limits:
     )
 
 
+def read_link_rules(settings: Settings) -> LinkRules:
+    """What settings say of the links of all agents."""
+    return LinkRules(
+        refuses_second_session=settings.on_second_session == "refuse",
+        takeover_hold_seconds=settings.takeover_hold,
+        is_expiry_strict=settings.link_expiry == "strict",
+    )
+
+
 def read_stream_policy(settings: Settings) -> StreamPolicy:
     """What settings say of the streams of all agents, and of single ones."""
     rules = tuple(
@@ -336,7 +346,11 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticat
         reach=failpoint(os.environ),
     )
     node = RelayNode(
-        ports, read_limits(settings), policy=read_stream_policy(settings), mail_policy=read_mail_policy(settings)
+        ports,
+        read_limits(settings),
+        policy=read_stream_policy(settings),
+        mail_policy=read_mail_policy(settings),
+        link_rules=read_link_rules(settings),
     )
     if node.mail is not None:
         stores.watch(partial(clock.call_soon, node.mail.renew))

@@ -14,7 +14,7 @@ from a2a_relay.core.letter import MAX_BACK_OFF_SECONDS, DeadReason, LetterEvent,
 from a2a_relay.core.limits import Limits
 from a2a_relay.errors import Reason
 from a2a_relay.fronts.http import head, letters
-from a2a_relay.node import letter_desk
+from a2a_relay.node import agent_link, letter_desk, takeover
 from a2a_relay.settings import BY_NAME, SETTINGS, Kind, Setting
 from a2a_relay.settings.values import read
 from a2a_relay.wire.close_codes import BY_CODE
@@ -32,6 +32,7 @@ NO_BUDGET = {
     "leave_grace": "of a relay that leaves",
     "card_max_age": "at clients",
     "session_limit": "a pace",
+    "takeover_hold": "what waits meanwhile is what mailbox_letters bounds",
 }
 """Durations that bound nothing that is held, each with what it is instead."""
 
@@ -100,4 +101,7 @@ def test_what_is_fixed_is_what_the_source_says() -> None:
         letter_desk.MAX_PAGE,
         letters.MAX_ORDER_BYTES,
         shared_secret._CACHED,
+        takeover.MAX_WAITING,
+        agent_link.MAX_EARLY,
+        takeover.TWIN_TAKEOVERS,
     ]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from a2a_relay.assembly import read_limits, read_mail_policy, read_stream_policy
+from a2a_relay.assembly import read_limits, read_link_rules, read_mail_policy, read_stream_policy
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
@@ -88,6 +89,12 @@ def test_the_defaults_of_limits_are_those_of_the_core() -> None:
     assert StreamRules() == (settings.stream_idle, settings.stream_total, False)
     assert (read_limits(settings), read_stream_policy(settings)) == (Limits(), StreamPolicy())
     assert read_mail_policy(settings) == MailPolicy()
+    assert read_link_rules(settings) == LinkRules()
+
+
+def test_what_is_said_of_links_arrives() -> None:
+    settings = Settings.default(on_second_session="refuse", takeover_hold=5, link_expiry="strict")
+    assert read_link_rules(settings) == LinkRules(True, 5, True)
 
 
 def test_what_is_set_arrives_in_limits() -> None:

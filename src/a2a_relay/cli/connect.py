@@ -34,6 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="check who the relay says is calling; require: refuse calls where that fails  [on, with the extra `verify`]",
 )
 @click.option("--allow-sender", metavar="NAME", multiple=True, help="let only this sender's calls through (repeatable)")
+@click.option("--proof-key", type=_FILE, metavar="PATH", help="Ed25519 key (PEM) for a relay that asks for a proof")
 @relay_options
 def command(upstream: str, agent: str | None, card: str | None, **options: Any) -> None:
     """Keep an agent attached to a relay until Ctrl-C. Exit code 2 when it is refused, 3 when another took its place.
@@ -51,6 +52,7 @@ def command(upstream: str, agent: str | None, card: str | None, **options: Any) 
         peers=options["peers"],
         verify_senders=options["verify_senders"],
         allow_senders=options["allow_sender"],
+        proof_key=options["proof_key"],
         peers_token=tokens.from_file(door_file) if door_file else None,
     )
     asyncio.run(_serve(connector, upstream, card=card, upstream_headers=read_header_file(headers) if headers else None))

@@ -16,6 +16,9 @@ _SENTENCES = {
     "goaway": "the relay asks to reconnect: {reason}",
     "paused": "paused: {reason}",
     "ready": "the agent is ready",
+    "token_renewed": "the token was renewed",
+    "token_not_renewed": "the token was not renewed: {reason}",
+    "token_expiring": "the token ends at {expires_at}, and the link with it",
     "peers_door_open": "the door to the other agents is open at {url}",
 }
 _TOLD_ELSEWHERE = frozenset({"refused"})

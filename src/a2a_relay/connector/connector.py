@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -18,6 +20,7 @@ from a2a_relay.connector.calls import Calls
 from a2a_relay.connector.handler import Handler, HandlerUpstream
 from a2a_relay.connector.link import Hello, Link, attach
 from a2a_relay.connector.peers import PeersDoor
+from a2a_relay.connector.proof import ProofKey
 from a2a_relay.connector.reconnect import (
     LIVED_SECONDS,
     BackOff,
@@ -75,6 +78,7 @@ class Connector:
         peers_token: str | None = None,
         verify_senders: str | None = None,
         allow_senders: Collection[str] = (),
+        proof_key: str | os.PathLike[str] | None = None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wait: Wait = wait_for,
@@ -83,6 +87,8 @@ class Connector:
         self._tokens = tokens.as_source(token)
         self._agent_card = None if agent_card is None else cards.as_bytes(agent_card)
         self._tls = _tls(ca_file) if self._relay.is_secure else None
+        self._proof_key = ProofKey.read(proof_key) if proof_key is not None else None
+        self._instance = secrets.token_urlsafe(16)
         self._max_frame = max_frame
         self._verify_senders = None if verify_senders is None else VerifySenders(verify_senders)
         self._allow_senders = tuple(allow_senders)
@@ -261,6 +267,9 @@ class Connector:
             self._max_frame,
             calls.claims(),
             agent.checks,
+            instance=self._instance,
+            source=self._tokens if self._tokens.can_change else None,
+            proof_key=self._proof_key,
         )
         link = await attach(self._relay, self._tls, hello, time.monotonic)
         if isinstance(link, LinkEnd):

@@ -14,14 +14,28 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from a2a_relay.connector.calls import Calls
 from a2a_relay.connector.outbox import Outbox
+from a2a_relay.connector.proof import ProofKey
 from a2a_relay.connector.reconnect import LinkEnd
-from a2a_relay.connector.refused import one_line
+from a2a_relay.connector.refused import ConnectorRefused, one_line
 from a2a_relay.connector.relay_url import RelayUrl
+from a2a_relay.connector.renewing import Renewal
+from a2a_relay.connector.tokens import TokenSource
 from a2a_relay.connector.upstream import failed
-from a2a_relay.wire import agent_side, chunks
-from a2a_relay.wire.agent_side import AuthOk, AuthRefused, Cancel, Credit, Goaway, IncomingRequest
+from a2a_relay.wire import agent_side, chunks, close_codes
+from a2a_relay.wire.agent_side import (
+    AuthOk,
+    AuthRefused,
+    Cancel,
+    Credit,
+    Goaway,
+    IncomingRequest,
+    TokenExpiring,
+    TokenRefused,
+    TokenRenewed,
+)
 from a2a_relay.wire.chunks import ChunkReader
 from a2a_relay.wire.frames import CHUNKS, Chunk, ChunkTaken, Ping, Probe, Resume, Unreadable
+from a2a_relay.wire.proof import Challenge
 
 DIAL_SECONDS = 15.0
 AUTH_SECONDS = 30.0
@@ -46,6 +60,11 @@ class Hello(NamedTuple):
     """What is held of a session whose link was cut."""
     checks_stamps: bool = False
     """Whether the relay is asked to vouch for senders."""
+    instance: str = ""
+    """The name of this connector, over all of its links."""
+    source: TokenSource | None = None
+    """Where a newer token comes from while the link is there; None: nowhere."""
+    proof_key: ProofKey | None = None
 
 
 class _Dial(connect):
@@ -86,6 +105,7 @@ class Link:
         self._is_left = self._is_silent = False
         self._outbox = Outbox(self._write, now, in_pieces=CHUNKS in welcome.features)
         self._joined = ChunkReader(hello.max_frame, 2 * hello.max_frame)
+        self._renewal = Renewal(hello.source, hello.token, self.send) if hello.source is not None else None
 
     async def send(self, frame: bytes) -> None:
         """Send a frame of the link itself. A link that is gone takes it silently: `run` says why."""
@@ -94,6 +114,8 @@ class Link:
     async def run(self, calls: Calls, tasks: asyncio.TaskGroup) -> LinkEnd:
         """Dispatch frames until the link ends."""
         helpers = [tasks.create_task(self._outbox.run()), tasks.create_task(self._watch())]
+        if self._renewal is not None and self.welcome.is_native:
+            helpers.append(tasks.create_task(self._renewal.run()))
         calls.attach(self._outbox, self.welcome)
         is_cut = False
         try:
@@ -154,6 +176,8 @@ class Link:
             case Goaway():
                 self._goaway = event
                 _LOG.info("goaway", reason=one_line(event.reason), reconnect_after_ms=event.reconnect_after_ms)
+            case TokenExpiring() | TokenRenewed() | TokenRefused():
+                self._note_token(event)
             case Unreadable():
                 _LOG.warning("frame_unreadable", reason=str(event.reason))
                 if event.ids:
@@ -162,6 +186,17 @@ class Link:
                     await self.send(agent_side.error(event.ids[0], failed(event.reason).error))
             case _:
                 pass  # a newer relay may say more than this connector knows
+
+    def _note_token(self, event: TokenExpiring | TokenRenewed | TokenRefused) -> None:
+        match event:
+            case TokenExpiring() if self._renewal is not None:
+                self._renewal.expiring()
+            case TokenExpiring():
+                _LOG.warning("token_expiring", expires_at=one_line(event.expires_at))
+            case TokenRenewed() if self._renewal is not None:
+                self._renewal.renewed()
+            case TokenRefused() if self._renewal is not None:
+                self._renewal.refused(event.message)
 
     async def _join(self, chunk: Chunk, calls: Calls) -> None:
         """Take a piece of a frame; the whole one is dispatched as if it had come so."""
@@ -208,7 +243,7 @@ async def attach(relay: RelayUrl, tls: ssl.SSLContext | None, hello: Hello, now:
     except (OSError, TimeoutError, WebSocketException) as error:
         return _undialled(error, relay)
     try:
-        answer = await _authenticate(connection, hello)
+        answer = await _authenticate(connection, hello, relay)
     except BaseException:
         connection.transport.abort()
         raise
@@ -218,7 +253,7 @@ async def attach(relay: RelayUrl, tls: ssl.SSLContext | None, hello: Hello, now:
     return Link(cast(_Connection, connection), hello, answer, now)
 
 
-async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | LinkEnd:
+async def _authenticate(connection: ClientConnection, hello: Hello, relay: RelayUrl) -> AuthOk | LinkEnd:
     frame = agent_side.auth(
         hello.token,
         hello.agent_card,
@@ -227,6 +262,9 @@ async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | 
         rest_v03=hello.rest_v03,
         resume=hello.resume,
         checks_stamps=hello.checks_stamps,
+        instance=hello.instance,
+        can_renew=hello.source is not None,
+        can_prove=hello.proof_key is not None,
     )
     refusal = ""
     try:
@@ -236,6 +274,9 @@ async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | 
                 match agent_side.read(await connection.recv(decode=False)):
                     case AuthOk() as welcome:
                         return welcome
+                    case Challenge() as challenge if hello.proof_key is not None:
+                        signature = hello.proof_key.answer(challenge, relay)
+                        await connection.send(agent_side.proof(signature), text=True)
                     case AuthRefused(message):
                         # The close that follows says whether to come back.
                         refusal = refusal or message
@@ -246,6 +287,8 @@ async def _authenticate(connection: ClientConnection, hello: Hello) -> AuthOk | 
     except ConnectionClosed as closed:
         code, reason = _close_of(closed)
         return LinkEnd(one_line(refusal or reason), code, is_refused=bool(refusal))
+    except ConnectorRefused as refused:
+        return LinkEnd(refused.message, close_codes.PROTOCOL_ERROR.code, is_refused=True)
     except TimeoutError:
         return LinkEnd(one_line(refusal or "the relay did not answer the auth frame"), is_refused=bool(refusal))
 

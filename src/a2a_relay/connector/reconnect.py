@@ -25,6 +25,7 @@ _NOT_NOW = frozenset(
         close_codes.INTERNAL,
         close_codes.TOO_SLOW,
         close_codes.NO_BYTES,
+        close_codes.SESSION_EXISTS,
     )
 )
 # Client errors of an HTTP upgrade that time may mend (RFC 9110, RFC 6585, RFC 8470).
@@ -88,10 +89,10 @@ def judge(end: LinkEnd, credential: Credential, *, was_attached: bool) -> Verdic
         return GiveUp(
             f"another connector has attached as this agent ({end.message or 'session replaced'})", EXIT_REPLACED
         )
-    if end.is_goaway:
-        return _obey(end)
     if end.is_refused or end.close_code in (close_codes.AUTH_FAILED.code, close_codes.TOKEN_EXPIRED.code):
         return _judge_refusal(end, credential)
+    if end.is_goaway:
+        return _obey(end)
     if not close_codes.may_reconnect(end.close_code):
         return GiveUp(f"the relay has closed the link for good: {end.message or end.close_code}")
     if not was_attached:

@@ -20,6 +20,7 @@ _MAX_TOKEN_BYTES = 16 * 1024
 _COMMAND_SECONDS = 10.0
 _MINTED_LIFE_SECONDS = 12 * 3600
 _RENEW_BEFORE_SECONDS = 600
+_NO_INSTANT = 1e12
 
 
 class TokenUnavailable(Exception):
@@ -120,8 +121,7 @@ class TokenCallable:
 class MintedToken:
     """Tokens that this process signs itself, with the shared secret of a relay on the same machine.
 
-    A token lives twelve hours and is replaced when it is asked for within ten minutes of its end; a running link
-    outlives its token, so that nothing is renewed without a need (decision 28).
+    A token lives twelve hours and is replaced when it is asked for within ten minutes of its end.
     """
 
     can_change = True
@@ -153,11 +153,17 @@ def as_source(token: str | TokenSource | Callable[[], str | Awaitable[str]]) -> 
 
 def is_expired(token: str, now: float) -> bool:
     """Whether a JWT says itself that it has expired. False for what is no JWT."""
+    expires_at = expiry_of(token)
+    return expires_at is not None and now >= expires_at
+
+
+def expiry_of(token: str) -> float | None:
+    """When a JWT says itself that it ends, as wall time. None for what is no JWT, such as a key."""
     try:
         expires_at = jwt.decode(token, options={"verify_signature": False}).get("exp")
-    except jwt.InvalidTokenError:
-        return False
-    return isinstance(expires_at, int | float) and now >= expires_at
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        return None
+    return float(expires_at) if isinstance(expires_at, int | float) and 0 < expires_at < _NO_INSTANT else None
 
 
 def _split(command: str) -> list[str]:

@@ -44,6 +44,10 @@ class Session:
     """Whether its agent side knows a letter again that is delivered a second time, over whichever link."""
     stamper: Stamper | None = None
     """None where its agent has not asked to be shown signed senders: then they cost nothing."""
+    instance: str = ""
+    """The name of the process that has attached, over all of its links; empty where its agent names none."""
+    can_renew: bool = False
+    """Whether its agent renews its token over the link."""
     adopts_ids: bool = False
     """Whether its agent takes the ids that the relay suggests (decision 3)."""
     resumed: str = ""

@@ -15,12 +15,13 @@ from a2a_relay.wire import close_codes
 from a2a_relay.wire.chunks import HEAD as CHUNK_HEAD
 from a2a_relay.wire.chunks import ChunkReader, ChunkSender, TooLarge
 from a2a_relay.wire.close_codes import CloseCode
-from a2a_relay.wire.dialects import OPENCLAW, RELAY_GO, Dialect, base, choose
+from a2a_relay.wire.dialects import NATIVE, OPENCLAW, RELAY_GO, Dialect, base, choose
 from a2a_relay.wire.frames import (
     Accept,
     AgentFrame,
     AgentState,
     Auth,
+    AuthProof,
     CardUpdate,
     Chunk,
     ChunkTaken,
@@ -32,11 +33,16 @@ from a2a_relay.wire.frames import (
     Response,
     StreamEnd,
     StreamEvent,
+    TokenRenew,
     Unreadable,
 )
 
 if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
+
+
+MAX_EARLY = 16
+"""Frames that an agent may send before it is attached: none has a reason to."""
 
 
 class LinkTransport(Protocol):
@@ -57,6 +63,22 @@ class LinkTransport(Protocol):
     def close(self, code: CloseCode) -> None:
         """Close after what was sent before."""
 
+    def listen(self, on_byte: Callable[[], None]) -> bool:
+        """Call back once, soon after the next byte has come, and ping the other side.
+
+        False where this transport cannot ping: the byte has to be asked for otherwise.
+        """
+
+
+class _Waiting:
+    """An agent that is not attached yet, for it has to prove something (`prove`), or to wait."""
+
+    def __init__(self, auth: Auth, prove: Callable[[bytes], Session | None] | None = None) -> None:
+        self.auth = auth
+        self.prove = prove
+        self.early: list[bytes] = []
+        """Frames that came too early."""
+
 
 class AgentLink:
     """One link. `session` is None until the agent has authenticated."""
@@ -74,7 +96,13 @@ class AgentLink:
         self.opened_at = node.clock.monotonic()
         self._cut: ChunkSender | None = None
         self._joined: ChunkReader | None = None
+        self._waiting: _Waiting | None = None
         self._timer = node.clock.call_later(node.limits.auth_timeout_seconds, self._auth_timed_out)
+
+    @property
+    def host(self) -> str:
+        """The agent's network address without its port."""
+        return self.peer.rpartition(":")[0]
 
     @property
     def peer(self) -> str:
@@ -89,7 +117,7 @@ class AgentLink:
 
     def has_spoken(self) -> None:
         """The first frame is here and waits its turn: that wait is not the agent's fault."""
-        if self.session is None:
+        if self.session is None and self._waiting is None:
             self._timer.cancel()
 
     def receive(self, frame: bytes) -> None:
@@ -98,7 +126,10 @@ class AgentLink:
             return
         session = self.session
         if session is None:
-            self._authenticate(frame)
+            if self._waiting is None:
+                self._authenticate(frame)
+            else:
+                self._receive_early(self._waiting, frame)
             return
         event = session.dialect.read(frame)
         if type(event) is Response:
@@ -170,16 +201,50 @@ class AgentLink:
 
     def attach(self, auth: Auth) -> None:
         """Attach the agent, or refuse it and close; without a first frame where the upgrade brought the credential."""
+        self.proceed(auth, lambda: self._node.sessions.attach(self, auth))
+
+    def proceed(self, auth: Auth, step: Callable[[], Session | None]) -> None:
+        """Take a step of attaching an agent, which may not be the last; or refuse it and close."""
         if self.is_closed:
             return
         self._timer.cancel()
+        early = self._waiting.early if self._waiting is not None else []
+        self._waiting = _Waiting(auth)
         try:
-            self.session = self._node.sessions.attach(self, auth)
+            self.session = step()
         except Refused as refused:
             self._refuse(auth, refused)
         except StoreError as error:
             self._node.observer.notice("store_trouble", message=str(error))
             self._refuse(auth, Refused(Reason.RELAY_BUSY, "the relay's store has failed"))
+        if self.session is None:
+            self._waiting.early[:0] = early
+            return
+        self._waiting = None
+        for frame in early:
+            self.receive(frame)
+
+    def await_proof(self, auth: Auth, prove: Callable[[bytes], Session | None]) -> None:
+        """The next frame has to be a proof, in the time that an auth frame has; `prove` takes it."""
+        self._waiting = _Waiting(auth, prove)
+        self.after(self._node.limits.auth_timeout_seconds, self._auth_timed_out)
+
+    def _receive_early(self, waiting: _Waiting, frame: bytes) -> None:
+        """Take a frame before the agent is attached: a proof, or what is for later."""
+        if waiting.prove is not None:
+            event, prove = NATIVE.read(frame), waiting.prove
+            if isinstance(event, AuthProof):
+                return self.proceed(waiting.auth, lambda: prove(event.signature))
+        waiting.early.append(frame)
+        if len(waiting.early) > MAX_EARLY or sum(map(len, waiting.early)) > self._node.limits.max_first_frame:
+            self._refuse(waiting.auth, Refused(Reason.INVALID_REQUEST, "too much before the agent is attached"))
+        return None
+
+    def ask_for_life(self, on_byte: Callable[[], None]) -> bool:
+        """Ask the agent for a sign of life: any byte, of which `on_byte` is told. False: there is no way to ask."""
+        probe = self.session.dialect.probe(f"{self.session.id}.life") if self.session is not None else None
+        self.send(probe)
+        return self._transport.listen(on_byte) or probe is not None
 
     def _refuse(self, auth: Auth | None, refused: Refused) -> None:
         """Say why, in the dialect the agent seems to speak, and close."""
@@ -217,7 +282,9 @@ class AgentLink:
                 self._update_card(session, event)
             case Unreadable():
                 self._fail_unreadable(session, event)
-            case Ignored() | Auth():
+            case TokenRenew():
+                self._node.sessions.expiry.renew(self, session, event.token)
+            case Ignored() | Auth() | AuthProof():
                 self._node.observer.frame_refused(session, "unknown_type")
             case Probe():
                 if not event.id.startswith(session.id):  # else it answers one of ours
@@ -281,8 +348,10 @@ class AgentLink:
 def _refusal_code(refused: Refused) -> CloseCode:
     if refused.reason is Reason.UNAUTHENTICATED and refused.retry_after_seconds is not None:
         return close_codes.RATE_LIMITED  # it is not known yet: whoever comes again may be let in
-    if refused.reason in (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED):
+    if refused.reason in (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED, Reason.ADDRESS_REFUSED):
         return close_codes.AUTH_FAILED
+    if refused.reason is Reason.SESSION_EXISTS:
+        return close_codes.SESSION_EXISTS
     if refused.reason in (Reason.RATE_LIMITED, Reason.RELAY_BUSY):
         return close_codes.RATE_LIMITED
     if refused.reason is Reason.RELAY_LEAVING:

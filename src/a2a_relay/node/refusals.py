@@ -88,6 +88,7 @@ class RefusalObserver:
         self.session_attached = observer.session_attached
         self.session_closed = observer.session_closed
         self.frame_refused = observer.frame_refused
+        self.headers_stripped = observer.headers_stripped
         self.notice = observer.notice
 
     def link_refused(self, reason: Reason, message: str, peer: str) -> None:

@@ -22,6 +22,7 @@ from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Exchange, Outcome, Sink
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.networks import require_from
 from a2a_relay.core.principal import Principal, Role
@@ -111,6 +112,7 @@ class RelayNode:
         epoch: str | None = None,
         policy: StreamPolicy | None = None,
         mail_policy: MailPolicy | None = None,
+        link_rules: LinkRules | None = None,
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
@@ -120,6 +122,7 @@ class RelayNode:
             self.observer = RefusalObserver(ports.observer, self.refusals)
         self.random = ports.random
         self.limits = limits
+        self.link_rules = link_rules or LinkRules()
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
         self.credentials = ports.credentials

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from a2a_relay.a2a.agent_card import relay_params, says_streaming
+from a2a_relay.a2a.tasks import timestamp
 from a2a_relay.core import limits as core_limits
-from a2a_relay.core.address import Address
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.exchange import Exchange
 from a2a_relay.core.hub import Hub
@@ -21,10 +21,13 @@ from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
+from a2a_relay.node.expiry import Expiry
+from a2a_relay.node.proofs import challenge_for, proof_key_of, require_proof
+from a2a_relay.node.takeover import Newcomer, Replacement, Takeovers
 from a2a_relay.wire import close_codes
 from a2a_relay.wire.close_codes import CloseCode
-from a2a_relay.wire.dialects import NATIVE, Dialect, choose
-from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RESUME, STAMP, AgentState, Auth, Resumed, Welcome
+from a2a_relay.wire.dialects import NATIVE, Dialect, choose, native
+from a2a_relay.wire.frames import CHUNKS, CREDIT, LETTERS, RENEW, RESUME, STAMP, AgentState, Auth, Resumed, Welcome
 
 if TYPE_CHECKING:
     from a2a_relay.node.relay_node import RelayNode
@@ -65,6 +68,8 @@ class Sessions:
         self._epoch = epoch
         self.links: dict[str, AgentLink] = {}
         """The links of live sessions, by session id; not to be changed by others."""
+        self._takeovers = Takeovers(node, self.links, self._go_on)
+        self.expiry = Expiry(node)
         self._unauthenticated: set[AgentLink] = set()
         self._open: set[AgentLink] = set()
         self._all_ended = asyncio.Event()
@@ -128,25 +133,68 @@ class Sessions:
 
     # attached agents
 
-    def attach(self, link: AgentLink, auth: Auth) -> Session:
-        """Authenticate and register an agent, and welcome it. Raises `Refused`."""
+    def attach(self, link: AgentLink, auth: Auth) -> Session | None:
+        """Authenticate and register an agent, and welcome it; None: it has to prove or to await something first.
+
+        Raises `Refused`.
+        """
+        newcomer = self._admit(link, auth)
+        proof_key = proof_key_of(newcomer.principal, self._node.credentials)
+        if proof_key is None:
+            return self._enter(newcomer)
+        challenge = challenge_for(newcomer, self._epoch)
+
+        def prove(signature: bytes) -> Session | None:
+            require_proof(proof_key, challenge, signature)
+            return self._enter(self._admit(link, auth))
+
+        link.await_proof(auth, prove)
+        link.send(native.challenge(challenge))
+        return None
+
+    def _admit(self, link: AgentLink, auth: Auth) -> Newcomer:
+        """Who wants to attach, if it may by its credential and its card. Raises `Refused`."""
         if self._node.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
-        principal = self._node.authenticate(Credential(auth.token))
+        principal = self._node.authenticate(Credential(auth.token), link.host)
         address = self._node.require_attach(principal)
         self._node.agents.require_acceptable_card(auth.agent_card)
-        session = self._new_session(principal, address, auth, choose(auth, link.dialect))
+        return Newcomer(link, auth, principal, address, choose(auth, link.dialect))
+
+    def _enter(self, newcomer: Newcomer) -> Session | None:
+        """Begin a session, at once or when it is known what becomes of the one that is there. Raises `Refused`."""
+        replacement = self._takeovers.judge(newcomer, self._hub.find(newcomer.address))
+        return self._begin(newcomer, replacement) if replacement is not None else None
+
+    def _go_on(self, waited: Newcomer, asked: Session, is_alive: bool) -> None:
+        """It is known whether the session is alive that a newcomer has found: much may have happened meanwhile."""
+
+        def enter() -> Session | None:
+            newcomer = self._admit(waited.link, waited.auth)
+            live = self._hub.find(newcomer.address)
+            replacement = self._takeovers.judge(newcomer, live, is_alive if live is asked else True)
+            return self._begin(newcomer, replacement) if replacement is not None else None
+
+        waited.link.proceed(waited.auth, enter)
+
+    def _begin(self, newcomer: Newcomer, replacement: Replacement) -> Session:
+        """Register and welcome an agent that may attach now. Raises `Refused`."""
+        link, auth = newcomer.link, newcomer.auth
+        session = self._new_session(newcomer)
         self._register(session, auth.agent_card)
         self._unauthenticated.discard(link)
         stamp_key = self._open_stamper(session, auth, link.base_url)
-        streams, calls = self._node.reattachment.resume(session, auth.resume, self._hub.find(address))
-        replaced = self._hub.attach(session)
+        streams, calls = self._node.reattachment.resume(session, auth.resume, replacement.resumable)
+        self._hub.attach(session)
         self.links[session.id] = link
         link.send(session.dialect.welcome(self._welcome(session, link.base_url, streams, calls, stamp_key)))
-        self._observer.session_attached(session, replaced=replaced is not None)
-        if replaced is not None:
-            self._replace(replaced)
+        self._observer.session_attached(session, replaced=replacement.replaced is not None)
+        self.expiry.watch(link, session)
+        if replacement.replaced is not None:
+            self._replace(replacement, link)
         if self._node.mail is not None:
+            if replacement.hold_seconds:
+                self._node.mail.deliveries.hold(session.address, replacement.hold_seconds)
             self._node.mail.agent_is_ready(session)
         if self._limits.session_limit_seconds:
             link.after(self._limits.session_limit_seconds, partial(self._end_of_life, link))
@@ -185,8 +233,9 @@ class Sessions:
         link.send(link.session.dialect.goaway("session limit", 0))
         link.after(self._limits.session_grace_seconds, partial(link.close, close_codes.GOING_AWAY))
 
-    def _new_session(self, principal: Principal, address: Address, auth: Auth, dialect: Dialect) -> Session:
+    def _new_session(self, newcomer: Newcomer) -> Session:
         self._attached += 1
+        _, auth, principal, address, dialect = newcomer
         return Session(
             id=f"{self._epoch}-{self._attached:x}",
             address=address,
@@ -202,6 +251,8 @@ class Sessions:
             late_seconds=self._limits.late_answer_seconds if self._node.mail is not None and dialect is NATIVE else 0,
             remembers_letters=dialect is NATIVE and LETTERS in auth.features,
             adopts_ids=dialect is NATIVE and auth.adopts_ids,
+            instance=auth.instance,
+            can_renew=dialect is NATIVE and RENEW in auth.features,
         )
 
     def _welcome(
@@ -234,16 +285,23 @@ class Sessions:
         session.stamper = stamper = stamps.open(session.id, session.address, base_url)
         return b"" if stamper is None else stamper.key
 
-    def _replace(self, session: Session) -> None:
-        """Tell an old session that a newer one has taken its place, and not to come back."""
-        link = self.links.get(session.id)
-        if link is not None:
-            link.send(session.dialect.goaway("session replaced", None))
-            link.close(close_codes.SESSION_REPLACED)
+    def _replace(self, replacement: Replacement, by: AgentLink) -> None:
+        """Tell an old session that a newer one has taken its place, and whose that is, and not to come back."""
+        session = replacement.replaced
+        link = self.links.get(session.id) if session is not None else None
+        if session is None or link is None:
+            return
+        reason = "session replaced"
+        if replacement.hold_seconds is not None:
+            reason += f" by {by.host or 'another instance'} at {timestamp(self._clock.now())}"
+        link.send(session.dialect.goaway(reason, None))
+        link.close(close_codes.SESSION_REPLACED)
 
     def detach(self, link: AgentLink, session: Session, code: CloseCode | None) -> None:
         """A link is gone. Its calls fail, or wait for their agent; its end never removes a successor."""
         self.links.pop(session.id, None)
+        self.expiry.forget(session)
+        self._takeovers.ended(session)
         was_current = self._hub.detach(session)
         if code in _ENDS_OF_SESSIONS or self._node.is_leaving:
             self._node.reattachment.fail(session)
@@ -261,6 +319,9 @@ class Sessions:
     def renew(self, session: Session, principal: Principal) -> None:
         """What a session's credential is good for has changed, or may have."""
         session.principal = principal
+        link = self.links.get(session.id)
+        if link is not None:
+            self.expiry.watch(link, session)
 
     def revoke(self, session: Session) -> None:
         """A session's credential is not good any more: it ends, with whatever it was about to answer."""

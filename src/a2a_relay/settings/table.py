@@ -100,6 +100,20 @@ class Settings:
         "relay",
         choices=("open", "registered"),
     )
+    on_second_session: str = _row(
+        Kind.CHOICE,
+        "replace",
+        "another instance attaches as an agent whose session is alive: it takes over (replace), or is refused (refuse)",
+        "relay",
+        choices=("replace", "refuse"),
+    )
+    link_expiry: str = _row(
+        Kind.CHOICE,
+        "lenient",
+        "links of agents that cannot renew their tokens: they outlive them (lenient), or end with them (strict)",
+        "relay",
+        choices=("lenient", "strict"),
+    )
     card_visibility: str = _row(
         Kind.CHOICE, "public", "who may read agent cards", "relay", choices=("public", "tenant")
     )
@@ -240,6 +254,7 @@ class Settings:
     unary_keepalive: float = _seconds(3, "silence of a JSON-RPC call before a space is sent (0: never)")
     leave_grace: float = _seconds(20, "calls in flight may still take when the relay leaves")
     card_max_age: float = _seconds(60, "clients may keep a card")
+    takeover_hold: float = _seconds(30, "letters are held back after another instance took a live agent over (0: not)")
     session_limit: float = _seconds(0, "longest life of an agent's link before it is asked to reconnect (0: no limit)")
 
     offline: str = _row(

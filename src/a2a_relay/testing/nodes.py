@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
+from a2a_relay.ports.audit import AuditLog
 from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.credentials import CredentialStore
@@ -35,7 +37,9 @@ def make_node(
     policy: StreamPolicy | None = None,
     mailbox: Mailbox | None = None,
     mail_policy: MailPolicy | None = None,
+    link_rules: LinkRules | None = None,
     credentials: CredentialStore | None = None,
+    audit: AuditLog | None = None,
     authenticator: Authenticator | None = None,
     signer: Signer | None = None,
 ) -> RelayNode:
@@ -54,5 +58,6 @@ def make_node(
         mailbox=mailbox,
         credentials=credentials,
         signer=signer,
+        audit=audit,
     )
-    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)
+    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy, link_rules)

@@ -60,6 +60,7 @@ class Playbook:
     def _play_line(self, mark: str, text: str) -> None:
         match mark:
             case ">>":
+                self.transport.hear()
                 self.link.receive(text.encode())
             case "<<":
                 self._expect(text)

@@ -24,6 +24,10 @@ class MemoryTransport:
         self.unread: deque[bytes] = deque()
         """The frames that `take` has not given yet."""
         self.close_code: CloseCode | None = None
+        self.pings = 0
+        """How often the relay has asked for a sign of life."""
+        self.can_ping = True
+        self._on_byte: Callable[[], None] | None = None
         self.on_close: Callable[[], None] | None = None
         """Called when the relay closes; where a real transport would end a moment later."""
 
@@ -55,6 +59,18 @@ class MemoryTransport:
         self.close_code = code
         if self.on_close is not None:
             self.on_close()
+
+    def listen(self, on_byte: Callable[[], None]) -> bool:
+        """Count a ping, and keep whom to tell of the answer."""
+        self.pings += self.can_ping
+        self._on_byte = on_byte
+        return self.can_ping
+
+    def hear(self) -> None:
+        """The agent has sent a byte, such as the answer to a ping."""
+        on_byte, self._on_byte = self._on_byte, None
+        if on_byte is not None:
+            on_byte()
 
     def take(self) -> Any:
         """The next unread frame as a JSON document. Raises AssertionError when there is none."""

@@ -16,6 +16,8 @@ from a2a_relay.wire.frames import (
     LETTERS,
     NATIVE_PROTOCOL,
     NO_HEADERS,
+    PROOF,
+    RENEW,
     RESUME,
     STAMP,
     Chunk,
@@ -29,6 +31,7 @@ from a2a_relay.wire.frames import (
     Resumed,
     Unreadable,
 )
+from a2a_relay.wire.proof import Challenge, write_signature
 
 
 class AuthOk(NamedTuple):
@@ -91,8 +94,28 @@ class Goaway(NamedTuple):
     reconnect_after_ms: int | None
 
 
+class TokenExpiring(NamedTuple):
+    """The link will end at this instant (ISO 8601), unless its token is renewed."""
+
+    expires_at: str
+
+
+class TokenRenewed(NamedTuple):
+    """The new token counts."""
+
+
+class TokenRefused(NamedTuple):
+    """The new token does not count; the link goes on with the old one."""
+
+    message: str
+
+
 RelayFrame = (
     AuthOk
+    | Challenge
+    | TokenExpiring
+    | TokenRenewed
+    | TokenRefused
     | AuthRefused
     | IncomingRequest
     | Credit
@@ -153,6 +176,16 @@ def _read(kind: str, fields: dict[str, bytes]) -> RelayFrame:
         case "relay.goaway":
             payload = codec.payload(fields)
             return Goaway(jsonbytes.text(payload.get("reason")) or "", codec.integer(payload, "reconnect_after_ms"))
+        case "token.expiring":
+            return TokenExpiring(codec.required_text(codec.payload(fields), "expires_at")[:64])
+        case "token.renewed":
+            return TokenRenewed()
+        case "token.refused":
+            payload = codec.payload(fields)
+            return TokenRefused(jsonbytes.text(payload.get("message")) or codec.required_text(payload, "reason"))
+        case "auth.challenge":
+            payload = codec.payload(fields)
+            return Challenge(*(codec.required_text(payload, name) for name in Challenge._fields))
         case "auth_ok":
             return _read_welcome(fields)
         case "error" | "auth_error":
@@ -248,11 +281,13 @@ def auth(
     rest_v03: bool = False,
     resume: Resume | None = None,
     checks_stamps: bool = False,
+    instance: str = "",
+    can_renew: bool = False,
+    can_prove: bool = False,
 ) -> bytes:
-    """The first frame of a native agent."""
+    """The first frame of a native agent. `instance` names its process, over all of its links."""
     features = [CHUNKS, CREDIT, RESUME, LETTERS]
-    if checks_stamps:
-        features.append(STAMP)
+    features += [STAMP] * checks_stamps + [RENEW] * can_renew + [PROOF] * can_prove
     fields: dict[str, Any] = {
         "token": token,
         "protocol": NATIVE_PROTOCOL,
@@ -261,6 +296,8 @@ def auth(
         "rest_0_3": rest_v03,
         "features": features,
     }
+    if instance:
+        fields["instance"] = instance
     if resume is not None:
         fields["resume"] = {
             "session": resume.session,
@@ -269,6 +306,16 @@ def auth(
         }
     frame = codec.write_flat("auth", **fields)
     return frame if agent_card is None else frame[:-1] + b',"agent_card":' + agent_card + b"}"
+
+
+def proof(signature: bytes) -> bytes:
+    """The answer to a challenge."""
+    return codec.write_payload("auth.proof", signature=write_signature(signature))
+
+
+def renew(token: str) -> bytes:
+    """A new token for the link that is there."""
+    return codec.write_payload("token.renew", token=token)
 
 
 def result(id: str, body: bytes, http_status: int | None = None, headers: Mapping[str, str] = NO_HEADERS) -> bytes:

@@ -25,6 +25,7 @@ TOO_SLOW = CloseCode(4004, "frames are read too slowly", reconnect=True)
 RATE_LIMITED = CloseCode(4005, "rate limited", reconnect=True)
 SESSION_REPLACED = CloseCode(4006, "session replaced", reconnect=False)
 NO_BYTES = CloseCode(4007, "no byte arrived in time", reconnect=True)
+SESSION_EXISTS = CloseCode(4008, "session exists", reconnect=True)
 
 BY_CODE = {
     code.code: code
@@ -41,6 +42,7 @@ BY_CODE = {
         RATE_LIMITED,
         SESSION_REPLACED,
         NO_BYTES,
+        SESSION_EXISTS,
     )
 }
 

@@ -21,6 +21,8 @@ CREDIT = "credit"
 RESUME = "resume"
 LETTERS = "letters"
 STAMP = "stamp"
+RENEW = "renew"
+PROOF = "proof"
 
 
 class Claim(NamedTuple):
@@ -47,7 +49,10 @@ class Resumed(NamedTuple):
 
 
 class Auth(NamedTuple):
-    """The first frame of an agent. `dialect` is what it asked for, or empty; `features` what else it can."""
+    """The first frame of an agent. `dialect` is what it asked for, or empty; `features` what else it can.
+
+    `instance` names the process that attaches, over all of its links; empty where it names none.
+    """
 
     token: str
     agent_card: bytes | None = None
@@ -57,6 +62,19 @@ class Auth(NamedTuple):
     max_frame: int | None = None
     features: frozenset[str] = frozenset()
     resume: Resume = Resume()
+    instance: str = ""
+
+
+class AuthProof(NamedTuple):
+    """The answer to a challenge: a signature over its statement."""
+
+    signature: bytes
+
+
+class TokenRenew(NamedTuple):
+    """A new token for the link that is there."""
+
+    token: str
 
 
 class Response(NamedTuple):
@@ -159,6 +177,8 @@ class ChunkTaken(NamedTuple):
 
 AgentFrame = (
     Auth
+    | AuthProof
+    | TokenRenew
     | Chunk
     | ChunkTaken
     | Response

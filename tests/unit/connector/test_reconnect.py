@@ -65,6 +65,14 @@ def test_a_replaced_session_never_comes_back(end: LinkEnd) -> None:
     assert found.exit_code == 3
 
 
+def test_a_revoked_key_ends_it_with_the_reason_and_a_newer_one_is_read() -> None:
+    end = LinkEnd("the key was revoked", close_codes.AUTH_FAILED.code, is_goaway=True, lived_seconds=60)
+    found = verdict(end, STATIC)
+    assert isinstance(found, GiveUp)
+    assert (found.exit_code, "the key was revoked" in found.message) == (2, True)
+    assert verdict(end, DYNAMIC) == RetryNow()
+
+
 def test_a_refused_token_that_cannot_change_ends_it() -> None:
     assert isinstance(verdict(refused(), STATIC), GiveUp)
     assert isinstance(verdict(refused(1000), STATIC), GiveUp)
@@ -85,7 +93,13 @@ def test_an_expired_token_is_waited_for_when_reading_it_again_did_not_help() -> 
 
 
 @pytest.mark.parametrize(
-    "code", [close_codes.RATE_LIMITED.code, close_codes.GOING_AWAY.code, close_codes.AUTH_TIMEOUT.code]
+    "code",
+    [
+        close_codes.RATE_LIMITED.code,
+        close_codes.GOING_AWAY.code,
+        close_codes.AUTH_TIMEOUT.code,
+        close_codes.SESSION_EXISTS.code,
+    ],
 )
 def test_not_now_is_not_never(code: int) -> None:
     assert verdict(refused(code), STATIC, was_attached=False) == BackOff()

@@ -7,19 +7,57 @@ from typing import Any
 
 import pytest
 
-from a2a_relay.errors import Reason
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.testing import make_call
 from a2a_relay.wire import agent_side
-from a2a_relay.wire.dialects import NATIVE, RELAY_GO
-from a2a_relay.wire.frames import Auth, Claim, Ignored, Ping, Pong, Resume, Unreadable, Welcome
+from a2a_relay.wire.dialects import NATIVE, RELAY_GO, native
+from a2a_relay.wire.frames import Auth, AuthProof, Claim, Ignored, Ping, Pong, Resume, TokenRenew, Unreadable, Welcome
+from a2a_relay.wire.proof import Challenge, read_signature
+
+FEATURES = frozenset({"chunks", "credit", "resume", "letters"})
 
 
 def test_the_first_frame_is_read_by_the_relay() -> None:
     frame = agent_side.auth("T", b'{ "name":"x" }', max_frame=99, adopts_ids=True, rest_v03=True)
-    features = frozenset({"chunks", "credit", "resume", "letters"})
+    features = FEATURES
     assert RELAY_GO.read(frame) == Auth("T", b'{ "name":"x" }', "a2a-relay/1", True, True, 99, features)
     bare = Auth("T", None, "a2a-relay/1", max_frame=1, features=features)
     assert RELAY_GO.read(agent_side.auth("T", None, max_frame=1)) == bare
+
+
+def test_the_first_frame_says_which_process_comes_and_what_it_can_do_about_its_credential() -> None:
+    read = RELAY_GO.read(agent_side.auth("T", None, max_frame=1, instance="i-1", can_renew=True, can_prove=True))
+    assert isinstance(read, Auth)
+    assert (read.instance, read.features) == ("i-1", FEATURES | {"renew", "proof"})
+
+
+@pytest.mark.parametrize("name", ['"i\\u0000"', '"\\u00e4"', '"' + "i" * 65 + '"', "7", "null"])
+def test_an_instance_whose_name_is_not_plain_has_none(name: str) -> None:
+    read = RELAY_GO.read(b'{"type":"auth","token":"T","instance":%b}' % name.encode())
+    assert isinstance(read, Auth)
+    assert read.instance == ""
+
+
+def test_tokens_are_renewed_and_proofs_given_in_words_that_both_sides_know() -> None:
+    challenge = Challenge("n" * 43, "https://relay.example", "e", "acme", "zaf")
+    assert agent_side.read(native.challenge(challenge)) == challenge
+    assert NATIVE.read(agent_side.proof(b"s" * 64)) == AuthProof(b"s" * 64)
+    assert NATIVE.read(agent_side.renew("T")) == TokenRenew("T")
+    assert agent_side.read(native.renewed(None)) == agent_side.TokenRenewed()
+    assert agent_side.read(native.renewed(1.5)) == agent_side.TokenRenewed()
+    assert agent_side.read(native.expiring(1.5)) == agent_side.TokenExpiring("1970-01-01T00:00:01.500Z")
+    refused = native.renewal_refused(Refused(Reason.PERMISSION_DENIED, "for another agent"))
+    assert agent_side.read(refused) == agent_side.TokenRefused("for another agent")
+
+
+@pytest.mark.parametrize("kind", ["auth.challenge", "token.expiring", "token.refused"])
+def test_what_a_relay_says_of_credentials_without_a_word_of_content_is_no_frame(kind: str) -> None:
+    assert isinstance(agent_side.read(b'{"type":"%b","payload":{}}' % kind.encode()), Unreadable)
+
+
+@pytest.mark.parametrize("signature", ["", "AA", "A" * 85, "A" * 86 + "A", "%" * 86, "\u00e4"])
+def test_what_is_no_signature_proves_nothing(signature: str) -> None:
+    assert read_signature(signature) == b""
 
 
 def test_what_is_held_of_a_lost_session_is_claimed_in_the_first_frame() -> None:

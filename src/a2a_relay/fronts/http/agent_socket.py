@@ -29,6 +29,7 @@ class AsgiTransport:
         self._backlog_bytes = 0
         self._close: CloseCode | None = None
         self._wake = asyncio.Event()
+        self._on_byte: Callable[[], None] | None = None
 
     @property
     def peer(self) -> str:
@@ -52,6 +53,17 @@ class AsgiTransport:
     def close(self, code: CloseCode) -> None:
         self._close = code
         self._wake.set()
+
+    def listen(self, on_byte: Callable[[], None]) -> bool:
+        """Tell of the next message; ASGI has no pings."""
+        self._on_byte = on_byte
+        return False
+
+    def heard(self) -> None:
+        """A message has come."""
+        if self._on_byte is not None:
+            asyncio.get_running_loop().call_soon(self._on_byte)
+            self._on_byte = None
 
     async def write(self) -> None:
         """Write frames as they come, until the link is closed from this side."""
@@ -94,7 +106,7 @@ async def serve_agent(
             link.attach(auth)
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(transport.write())
-            reader = tasks.create_task(_read(receive, link.receive))
+            reader = tasks.create_task(_read(receive, transport.heard, link.receive))
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if link.is_closed and not writer.done():
                 await asyncio.wait({writer}, timeout=CLOSE_SECONDS)
@@ -111,12 +123,13 @@ CLOSE_SECONDS = 5.0
 """How long a closed link may take to write what it still has to say."""
 
 
-async def _read(receive: Receive, take: Callable[[bytes], None]) -> int | None:
+async def _read(receive: Receive, heard: Callable[[], None], take: Callable[[bytes], None]) -> int | None:
     """Hand frames on until the link ends; its close code, if there is one."""
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
             return message.get("code")
+        heard()
         text = message.get("text")
         take(text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b"")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -39,6 +40,10 @@ except ImportError:
 
 CLOSE_SECONDS = 5.0
 """How long the other side may take to answer a close frame."""
+_LISTEN_SECONDS = 5.0
+"""How long a sign of life is looked for: longer than anybody waits for it."""
+_FIRST_LOOK_SECONDS = 0.005
+_LONGEST_LOOK_SECONDS = 0.1
 _COPIED_BELOW_BYTES = 64 * 1024
 """Smaller frames are copied out of what arrived, which costs less than not to."""
 _TEXT_FRAME = 0x81
@@ -183,6 +188,23 @@ class LinkProtocol(asyncio.Protocol):
             self._ws.send_close(code.code, code.reason)
             self._flush()
         self._expect_end()
+
+    def listen(self, on_byte: Callable[[], None]) -> bool:
+        """Ping, and tell of the next byte. It is looked for again and again: nearly every byte is nobody's answer."""
+        if self._ws.state is State.OPEN:
+            self._ws.send_ping(b"")
+            self._flush()
+        self._last_byte_at -= 1e-6  # a value that no byte leaves
+        until = self._loop.time() + _LISTEN_SECONDS
+        self._loop.call_later(_FIRST_LOOK_SECONDS, self._look, self._last_byte_at, until, _FIRST_LOOK_SECONDS, on_byte)
+        return True
+
+    def _look(self, silent_at: float, until: float, seconds: float, on_byte: Callable[[], None]) -> None:
+        if self._last_byte_at != silent_at:
+            on_byte()
+        elif self._loop.time() < until and not self._transport.is_closing():
+            seconds = min(2 * seconds, _LONGEST_LOOK_SECONDS)
+            self._loop.call_later(seconds, self._look, silent_at, until, seconds, on_byte)
 
     # the socket
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ class Deliveries:
         self._draining: dict[Address, bool] = {}
         """Whose mailbox is walked, and whether there was a reason to begin again meanwhile."""
         self._timers: dict[Address, Slot] = {}
+        self._held_until: dict[Address, float] = {}
+        """Agents whose letters are held back, and until when (monotonic)."""
         self._recovery = Recovery(room, self)
         self._leases = 0
         self._torn: dict[Address, dict[str, set[str]]] = {}
@@ -71,9 +74,21 @@ class Deliveries:
             self._draining[address] = False
             self._room.jobs.start(self._drain(address))
 
+    def hold(self, address: Address, seconds: float) -> None:
+        """Hand an agent no letters for so long: it may not be who it says it is, and its owner was told."""
+        self._held_until[address] = self._node.clock.monotonic() + seconds
+        self._node.clock.call_later(seconds, lambda: self._hold_over(address))
+
+    def _hold_over(self, address: Address) -> None:
+        if self._node.clock.monotonic() >= self._held_until.get(address, math.inf):  # else it was held anew since
+            del self._held_until[address]
+            self.wake(address)
+
     def _session(self, address: Address) -> Session | None:
         session = self._node.find_session(address)
-        return session if session is not None and session.is_ready and not self._node.is_leaving else None
+        if session is None or not session.is_ready or self._node.is_leaving or address in self._held_until:
+            return None
+        return session
 
     async def _drain(self, address: Address) -> None:
         try:

@@ -7,6 +7,9 @@ agent -> a2a.event {id, seq, result} ... a2a.end {id, error?}      relay -> a2a.
 both  -> a2a.chunk {id, last} and bytes, or {id, taken}: a frame above 64 KiB in pieces
 agent -> agent.state {state, reason}, card.update {agent_card}     relay -> relay.goaway {reason, reconnect_after_ms}
 both  -> relay.probe {id}
+relay -> auth.challenge {nonce, relay, epoch, tenant, agent}       agent -> auth.proof {signature}
+agent -> token.renew {token}                  relay -> token.renewed {expires_at} | token.refused {reason, message}
+relay -> token.expiring {expires_at}
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 from a2a_relay.a2a import jsonbytes
-from a2a_relay.errors import Reason
+from a2a_relay.a2a.tasks import timestamp
+from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire import chunks, codec, compact
 from a2a_relay.wire.dialects.relay_go import RelayGoDialect
 from a2a_relay.wire.flow import Window
@@ -29,6 +33,7 @@ from a2a_relay.wire.frames import (
     Accept,
     AgentFrame,
     AgentState,
+    AuthProof,
     CardUpdate,
     Nack,
     Probe,
@@ -36,9 +41,11 @@ from a2a_relay.wire.frames import (
     Resumed,
     StreamEnd,
     StreamEvent,
+    TokenRenew,
     Unreadable,
     Welcome,
 )
+from a2a_relay.wire.proof import Challenge, read_signature
 
 MAX_RETRY_AFTER_SECONDS = 3600
 
@@ -81,6 +88,10 @@ class NativeDialect(RelayGoDialect):
                 return CardUpdate(codec.payload(fields).get("agent_card", b"null"))
             case "relay.probe":
                 return Probe(codec.required_text(codec.payload(fields), "id")[:64])
+            case "auth.proof":
+                return AuthProof(read_signature(codec.required_text(codec.payload(fields), "signature")))
+            case "token.renew":
+                return TokenRenew(codec.required_text(codec.payload(fields), "token"))
         return super()._read(kind, fields)
 
     def welcome(self, welcome: Welcome) -> bytes:
@@ -147,6 +158,28 @@ class NativeDialect(RelayGoDialect):
 
 _REQUEST = b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d,%b,"meta":%b}}'
 _STAMPED_REQUEST = _REQUEST.replace(b'"meta":%b', b'"meta":%b,"stamp":%b}')
+
+
+def challenge(asked: Challenge) -> bytes:
+    """Ask for a proof of possession."""
+    return codec.write_payload("auth.challenge", **asked._asdict())
+
+
+def expiring(expires_at: float) -> bytes:
+    """The link will end at this instant, unless its token is renewed."""
+    return codec.write_payload("token.expiring", expires_at=timestamp(expires_at))
+
+
+def renewed(expires_at: float | None) -> bytes:
+    """The new token counts; None: it has no end."""
+    return codec.write_payload("token.renewed", expires_at=None if expires_at is None else timestamp(expires_at))
+
+
+def renewal_refused(refused: Refused) -> bytes:
+    """The new token does not count, and the old one goes on."""
+    return codec.write_payload("token.refused", reason=str(refused.reason), message=refused.message)
+
+
 _UNARY = b'"stream":false'
 _name = lru_cache(1024)(jsonbytes.dump)
 

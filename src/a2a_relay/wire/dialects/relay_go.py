@@ -33,6 +33,8 @@ from a2a_relay.wire.frames import (
 REQUEST = b'{"type":"a2a.request","payload":{"id":"%b","method":%b,"params":%b,"timeout_ms":%d}}'
 """The frame of a call, around its id, its method's name, its params and its time in milliseconds."""
 
+_MAX_INSTANCE = 64
+
 
 class RelayGoDialect(LeanDialect):
     """The base of all dialects that share relay-go's envelope."""
@@ -97,7 +99,13 @@ def read_auth(fields: dict[str, bytes]) -> Auth:
         max_frame=codec.integer(fields, "max_frame"),
         features=frozenset(codec.texts(fields, "features")),
         resume=_read_resume(fields),
+        instance=_read_instance(jsonbytes.text(fields.get("instance"))),
     )
+
+
+def _read_instance(text: str | None) -> str:
+    """The name of an instance; none where it is no plain, short one."""
+    return text if text is not None and text.isascii() and text.isprintable() and len(text) <= _MAX_INSTANCE else ""
 
 
 def _read_resume(fields: dict[str, bytes]) -> Resume:

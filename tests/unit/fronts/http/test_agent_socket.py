@@ -201,3 +201,20 @@ class TestRelayElixirsPath:
         front.agent()
         assert (await front.ask("GET", "/acme/zaf/.well-known/agent.json")).status == 404
         assert (await front.ask("POST", "/acme/zaf/", b"{}", token=front.token())).status == 404
+
+
+async def test_an_agent_shows_that_it_lives_by_any_message_when_another_instance_comes(front: Any) -> None:
+    auth = {"type": "auth", "token": front.token("agent", agent="zaf"), "protocol": "a2a-relay/1"}
+    old, new = Socket(front), Socket(front)
+    for socket, instance in ((old, "i-1"), (new, "i-2")):
+        await socket.next()
+        socket.text(json.dumps({**auth, "instance": instance}))
+    assert json.loads((await old.next())["text"])["type"] == "auth_ok"
+    probe = (await old.next())["text"]
+    assert json.loads(probe)["type"] == "relay.probe"
+    old.text(probe)
+    assert json.loads((await new.next())["text"])["type"] == "auth_ok"
+    goaway = json.loads((await old.next())["text"])
+    assert goaway["payload"]["reason"].startswith("session replaced by 192.0.2.9 at ")
+    assert (await old.next())["code"] == 4006
+    await new.end()
