@@ -99,7 +99,7 @@ class TestASession:
         other, _ = await keyed.key(Role.AGENT, "bob", agent="bob")
         link, bystander = keyed.link(text), keyed.link(other)
         await keyed.revoke(record)
-        link.play('<< {"type":"auth_ok", ...}\n<< {"type":"a2a.goaway", ...}\nxx 4001')
+        link.play('<< {"type":"auth_ok", ...}\n<< {"type":"relay.goaway", ...}\nxx 4001')
         assert keyed.node.find_session(make_address("acme/zaf")) is None
         assert not bystander.transport.is_closed
 
