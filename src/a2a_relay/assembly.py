@@ -290,6 +290,12 @@ def build_authenticator(settings: Settings, credentials: CredentialStore, secret
     )
 
 
+def _begin(clock: LoopClock, authenticator: AuthenticatorChain) -> None:
+    """The loop runs, and nobody has come yet."""
+    clock.begin()
+    authenticator.load()
+
+
 def _tell_trouble(event: str, message: str) -> None:
     structlog.get_logger("a2a_relay").warning(event, message=message)
 
@@ -372,7 +378,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
         await node.leave(settings.leave_grace)
         stores.close()
 
-    return build_app(settings, node, on_startup=authenticator.load, on_shutdown=leave)
+    return build_app(settings, node, on_startup=partial(_begin, clock, authenticator), on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -398,7 +404,7 @@ def serve(settings: Settings) -> int:
     app = build_app(
         settings,
         node,
-        on_startup=authenticator.load,
+        on_startup=partial(_begin, clock, authenticator),
         on_shutdown=close_store,
         bound_url=base_url if settings.is_loopback else "",
     )
