@@ -426,6 +426,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
         stores.close()
 
     async def begin() -> None:
+        clock.begin()
         authenticator.load()
         await duties.begin()
 
@@ -449,6 +450,7 @@ def serve(settings: Settings) -> int:
     duties = build_duties(settings, stores, clock)
 
     async def begin() -> None:
+        clock.begin()
         authenticator.load()
         await duties.begin()
 

@@ -43,6 +43,7 @@ class AuthenticatorChain:
         self._issuers = issuers
         self._legacy = legacy
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._generation = credentials.generation
         credentials.watch(self._changed)
         issuers.watch(self.forget)
 
@@ -52,6 +53,8 @@ class AuthenticatorChain:
         if known is not None and now < known[1]:
             return known[0]
         self._known.pop(credential.digest, None)
+        if self._generation != self._credentials.generation:  # asked, a store looks whether others have written
+            self._changed()
         principal, good_until = self._verify(credential, now)
         self._known[credential.digest] = (principal, min(good_until, now + GOOD_SECONDS))
         if len(self._known) > MAX_CACHED:
@@ -84,6 +87,7 @@ class AuthenticatorChain:
         self._signing_keys.forget()
 
     def _changed(self) -> None:
+        self._generation = self._credentials.generation
         self.forget()
         self._issuers.load()
 

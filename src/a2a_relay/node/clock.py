@@ -18,6 +18,10 @@ class LoopClock:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def begin(self) -> None:
+        """The loop runs: `call_soon` finds it from now on. Call it on the running loop."""
+        self._loop = asyncio.get_running_loop()
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
         self._loop = asyncio.get_running_loop()
         return self._loop.call_later(seconds, callback)
@@ -25,5 +29,5 @@ class LoopClock:
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back on the loop's thread, from any other. Raises RuntimeError when there is no loop (any more)."""
         if self._loop is None:
-            raise RuntimeError("no timer was ever set: the loop is not known")
+            raise RuntimeError("the loop is not known: neither `begin` nor `call_later` was called")
         self._loop.call_soon_threadsafe(callback)
