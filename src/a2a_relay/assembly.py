@@ -146,6 +146,8 @@ def read_limits(settings: Settings) -> Limits:
         stream_buffer_bytes=settings.stream_buffer_bytes,
         link_backlog_bytes=settings.link_backlog_bytes,
         bodies_in_flight_bytes=settings.bodies_in_flight_bytes,
+        login_failures=settings.login_failures,
+        exempt_addresses=settings.exempt_addresses,
         unauthenticated_per_address=settings.unauthenticated_per_address,
         auth_timeout_seconds=settings.auth_timeout,
         request_timeout_seconds=settings.request_timeout,

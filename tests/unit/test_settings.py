@@ -96,6 +96,7 @@ def test_what_is_set_arrives_in_limits() -> None:
     settings = Settings.default(**{name: 1000 + number for number, name in enumerate(names)})
     found = [getattr(read_limits(settings), limit.name) for limit in fields(Limits)]
     numbers = [number for item in found for number in (item if isinstance(item, tuple) else (item,))]
+    numbers = [number for number in numbers if not isinstance(number, str)]
     assert len(set(numbers)) == len(numbers)
     assert min(numbers) >= 1000
 
@@ -185,7 +186,8 @@ def test_every_default_is_a_value_that_may_be_set() -> None:
     for setting in SETTINGS:
         if setting.default in (None, "", ()) or callable(setting.default):
             continue
-        environ = {setting.env[0]: str(setting.default)}
+        text = ",".join(setting.default) if isinstance(setting.default, tuple) else str(setting.default)
+        environ = {setting.env[0]: text}
         assert getattr(load_only((setting.name,), {}, environ), setting.name) == setting.default
 
 

@@ -82,6 +82,11 @@ class AgentLink:
         return self._transport.peer
 
     @property
+    def host(self) -> str:
+        """The agent's numeric address."""
+        return self._transport.peer.rpartition(":")[0]
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes waiting to leave for this agent."""
         backlog = self._transport.backlog_bytes

@@ -132,7 +132,7 @@ class Sessions:
         """Authenticate and register an agent, and welcome it. Raises `Refused`."""
         if self._node.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
-        principal = self._node.authenticate(Credential(auth.token))
+        principal = self._node.authenticate(Credential(auth.token), link.host)
         address = access.require_attach(principal)
         self._node.agents.require_acceptable_card(auth.agent_card)
         session = self._new_session(principal, address, auth, choose(auth, link.dialect))

@@ -138,6 +138,12 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _row(
         Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
     )
+    exempt_addresses: tuple[str, ...] = _row(
+        Kind.NETWORKS,
+        ("127.0.0.0/8", "::1/128"),
+        "addresses from which neither failed logins nor connections are counted: IP addresses and CIDR ranges, or none",
+        "network",
+    )
 
     lane: str = _row(
         Kind.CHOICE,
@@ -199,6 +205,12 @@ class Settings:
     replay_total_bytes: int = _bytes(256 * MIB, "bytes kept of all streams together (one tenant: half of it)")
     link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
     bodies_in_flight_bytes: int = _bytes(512 * MIB, "request bodies held at once; one tenant may hold half of it")
+    login_failures: int = _row(
+        Kind.INTEGER,
+        20,
+        "failed logins of one key or token's names from one address (IPv6: /64) in a minute (0: any number)",
+        "limits",
+    )
     unauthenticated_per_address: int = _count(200, "links of one address that have not authenticated after 5 s")
 
     header_timeout: float = _seconds(10, "for the whole head of a request", minimum=0.1)

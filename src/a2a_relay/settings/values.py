@@ -145,6 +145,8 @@ def _sample(raw: Any, setting: Setting) -> str:
 
 def _networks(raw: Any, _: Setting) -> tuple[str, ...]:
     items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    if raw == "none":
+        return ()
     if not isinstance(items, list):
         raise ValueError("a list of IP addresses and CIDR ranges")
     for item in items:

@@ -63,6 +63,8 @@ class RelayApp:
             request = HttpRequest({**scope, "headers": []}, receive)
             await Responder(request, send).whole(refusal(refused))
             return self._report(request, None, "", Sent(400, refused), started_at)
+        if self.exposure.has_proxies:
+            request.host = self.exposure.client_host(request.headers, request.client)
         responder = Responder(request, send)
         route: Route | None = None
         method = request.verb

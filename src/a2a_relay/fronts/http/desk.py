@@ -65,21 +65,28 @@ class CallDesk:
         self.bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
         """What is held for calls in flight; whoever submits a call counts its body here until the call is over."""
 
-    def admit(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
-        """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`."""
-        found = self.identify(block, route)
+    def admit(self, block: HeaderBlock, route: Route, host: str) -> tuple[Principal, Address]:
+        """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`.
+
+        `host` is the numeric address of whoever calls.
+        """
+        found = self.identify(block, route, host)
         block.require_json()
         block.require_length(self.node.limits.max_body)
         return found
 
-    def identify(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
+    def identify(self, block: HeaderBlock, route: Route, host: str) -> tuple[Principal, Address]:
         """Who calls, and whom: what must be asked again even when a head was admitted before. Raises `Refused`."""
-        principal = self.node.authenticate(block.credential)
+        principal = self.node.authenticate(block.credential, host)
         address = route.address
         if address is None:
             return principal, self.node.agents.at_root(principal.tenant, self.rules.root_agent)
         access.require_call(principal, address)
         return principal, address
+
+    def client_host(self, block: HeaderBlock, peer: str) -> str:
+        """The numeric address of whoever asks through a trusted proxy."""
+        return self._exposure.client_host(block.by_name, peer)
 
     def read(
         self, head: RequestHead, route: Route, principal: Principal, address: Address, body: bytes

@@ -116,6 +116,8 @@ class RequestHead:
         self.block = block
         self.scheme = scheme
         self.client = client
+        self.host = client.rpartition(":")[0]
+        """The numeric address of whoever asks; behind a trusted proxy it is not the peer's."""
         self.id = block.given_id or new_request_id()
 
     @property

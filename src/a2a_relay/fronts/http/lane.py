@@ -120,7 +120,8 @@ class LaneCycle(RequestHead):
             headers, decide = HeaderBlock(headers), self._desk.admit
         self.block = headers
         self.id = headers.given_id or new_request_id()
-        self._principal, self._address = decide(headers, route)
+        host = protocol.host if not protocol.asks_for_others else self._desk.client_host(headers, protocol.peer)
+        self._principal, self._address = decide(headers, route, host)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""

@@ -86,6 +86,9 @@ class LaneProtocol(RelayHttpProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.peer = ""
+        self.host = ""
+        self.asks_for_others = False
+        """Whether the peer is a trusted proxy, whose requests come from elsewhere."""
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
@@ -95,7 +98,10 @@ class LaneProtocol(RelayHttpProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
+        if self.client:
+            self.host = self.client[0]
+            self.peer = f"{self.host}:{self.client[1]}"
+            self.asks_for_others = self.exposure.trusts(self.peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._idle_timer, self._held_by):
@@ -346,9 +352,10 @@ class LaneProtocol(RelayHttpProtocol):
             surface = read_target("GET", self.url, relay_elixir=self.desk.rules.relay_elixir).surface
             headers = read_headers(self.headers)
             base_url = self.exposure.base_url(headers, self.scheme or "http", self.peer)
+            peer = self.exposure.client_peer(headers, self.peer)
             upgrade = read_upgrade(surface, headers) if surface in LINK_SURFACES else None
         except Refused:
-            upgrade, base_url = None, ""
+            upgrade, base_url, peer = None, "", ""
         if upgrade is None:
             super().handle_websocket_upgrade()
             return
@@ -366,4 +373,4 @@ class LaneProtocol(RelayHttpProtocol):
             upgrade=upgrade,
         )
         self.transport.set_protocol(link)
-        link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)
+        link.begin(self.transport, b"".join(lines) + b"\r\n", peer, base_url)
