@@ -37,6 +37,8 @@ class _NoEvent:
         pass
 
 
+BODY_TIMEOUTS = 10
+"""As many times the time for a piece of a body all of it may take."""
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -150,7 +152,9 @@ class LaneCycle(RequestHead):
         self._later(self._desk.rules.body_timeout_seconds, LaneCycle._body_due)
 
     def _body_due(self) -> None:
-        if self.size > self._seen:
+        timeout_seconds = self._desk.rules.body_timeout_seconds
+        late_at = self._started_at + timeout_seconds * BODY_TIMEOUTS
+        if self.size > self._seen and self._desk.node.clock.monotonic() < late_at:
             self._arm_body()
         else:
             self._refuse(Refused(Reason.REQUEST_TIMEOUT))

@@ -25,7 +25,7 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import read_headers
 from a2a_relay.fronts.http.lane import LaneCycle
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
-from a2a_relay.fronts.http.protocol import RelayHttpProtocol
+from a2a_relay.fronts.http.protocol import NO_UPGRADE, RelayHttpProtocol
 from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
 from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES, read_upgrade
@@ -196,6 +196,8 @@ class LaneProtocol(RelayHttpProtocol):
         if line is None:
             self._go_plain()
             return
+        if not self._is_acceptable():
+            return
         existing = self._current()
         cycle = LaneCycle(
             self,
@@ -347,6 +349,9 @@ class LaneProtocol(RelayHttpProtocol):
         current = self._current()
         if current is not None and (self.pipeline or not current.response_complete):
             self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
+            return
+        if self.parser.get_method() != b"GET":
+            self._refuse(Refused(Reason.INVALID_HTTP, NO_UPGRADE))
             return
         try:
             surface = read_target("GET", self.url, relay_elixir=self.desk.rules.relay_elixir).surface

@@ -18,6 +18,7 @@ from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import compression
 from a2a_relay.fronts.http.batching import BatchingTransport, Outbox
+from a2a_relay.fronts.http.head import require_plain_head
 
 LINGER_SECONDS = 10.0
 """How long a client may go on sending what was refused already: closing at once would reset
@@ -25,6 +26,7 @@ the connection, and the client would never see why it was refused."""
 LINGER_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 30.0
 SILENCE_SECONDS = 60.0
+NO_UPGRADE = "an upgrade is a GET"
 
 
 class HttpLimits(NamedTuple):
@@ -110,10 +112,22 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self._is_over():
             return
-        if not self.url.startswith(b"/"):
-            self._refuse(Refused(Reason.INVALID_TARGET, "only origin-form targets are served"))
-            return
-        super().on_headers_complete()
+        if self._is_acceptable():
+            super().on_headers_complete()
+
+    def _is_acceptable(self) -> bool:
+        """Whether the head can be read in one way only; refused if not."""
+        try:
+            version = self.parser.get_http_version()
+            if version not in ("1.0", "1.1"):
+                raise Refused(Reason.INVALID_HTTP, "this HTTP version is not served")
+            if not self.url.startswith(b"/"):
+                raise Refused(Reason.INVALID_TARGET, "only origin-form targets are served")
+            require_plain_head(version, self.headers)
+        except Refused as refused:
+            self._refuse(refused)
+            return False
+        return True
 
     def _is_over(self) -> bool:
         """Whether nothing that still arrives counts: what was pipelined behind the connection's last answer."""
@@ -144,6 +158,12 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused(Reason.INVALID_HTTP))
+
+    def handle_websocket_upgrade(self) -> None:
+        if self.parser.get_method() != b"GET":
+            self._refuse(Refused(Reason.INVALID_HTTP, NO_UPGRADE))
+        else:
+            super().handle_websocket_upgrade()
 
     def _current(self) -> RequestResponseCycle | None:
         """The cycle of the latest request; None before the first, and for an upgrade."""
