@@ -18,10 +18,12 @@ from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
+from a2a_relay.core.networks import read_networks
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
@@ -244,7 +246,12 @@ def build_app(
     bound_url: str = "",
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
-    exposure = Exposure(settings.public_url, settings.trusted_proxies, bound_url=bound_url)
+    exposure = Exposure(
+        settings.public_url,
+        settings.trusted_proxies,
+        bound_url=bound_url,
+        allowed_origins=settings.allowed_origins,
+    )
     rules = CallRules(
         pace=Pace(settings.stream_head_wait, settings.sse_heartbeat, settings.unary_keepalive),
         push_targets=PushTargets(_push_rule(settings)),
@@ -269,7 +276,7 @@ def build_app(
             heartbeat_seconds=settings.sse_heartbeat,
             body_timeout_seconds=settings.body_timeout,
         )
-    desk = CallDesk(node, exposure, rules)
+    desk = CallDesk(node, exposure, rules, Cors(settings.cors_origins) if settings.cors_origins else None)
     return RelayApp(node, desk, information, exposure, on_shutdown=on_shutdown, letters=letters)
 
 
@@ -294,6 +301,7 @@ def create_app(settings: Settings | None = None) -> RelayApp:
 
 def serve(settings: Settings) -> int:
     """Run a relay until it is told to stop; the exit code. Raises SettingsError or StoreError."""
+    from a2a_relay.fronts.http.crowding import Crowding
     from a2a_relay.fronts.http.protocol import HttpLimits
     from a2a_relay.fronts.http.server import Lane, RelayServer, bind, server_config
 
@@ -314,8 +322,18 @@ def serve(settings: Settings) -> int:
     app = build_app(settings, node, on_shutdown=close_store, bound_url=base_url if settings.is_loopback else "")
     config = server_config(
         app,
-        HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
+        HttpLimits(
+            settings.max_header_bytes,
+            settings.max_headers,
+            settings.max_target,
+            settings.header_timeout,
+            settings.body_timeout,
+        ),
         Lane(app.desk, app.exposure) if settings.lane == "fast" else None,
+        crowding=Crowding(
+            settings.connections_per_address, read_networks((*settings.exempt_addresses, *settings.trusted_proxies))
+        ),
+        hsts_seconds=int(settings.hsts) if settings.tls_cert else 0,
         compresses_links=settings.link_compression == "deflate",
         ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
         timeout_keep_alive=int(settings.keep_alive),

@@ -6,7 +6,6 @@ waiting on an open socket.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 from base64 import urlsafe_b64decode
@@ -14,7 +13,7 @@ from collections import OrderedDict
 
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.keys import HEAD
-from a2a_relay.core.networks import Networks, contains
+from a2a_relay.core.networks import Networks, contains, network_of
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.ports.clock import Clock
 
@@ -26,9 +25,6 @@ _MINUTE_SECONDS = 60.0
 _TINY_SECONDS = 1e-6
 _PREFIX_DIGITS = 6
 _MAX_CLAIM_CHARS = 200
-_IPV6_BITS = 64
-"""What one subscriber has of IPv6."""
-
 _Source = tuple[str, str]
 
 
@@ -93,16 +89,7 @@ class LoginGuard:
 
     def _network(self, host: str) -> str:
         """The network that an address stands for; empty when it is exempt, or none."""
-        try:
-            address = ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return ""
-        address = getattr(address, "ipv4_mapped", None) or address
-        if contains(self._exempt, str(address)):
-            return ""
-        if address.version == 4:
-            return str(address)
-        return str(ipaddress.ip_network((address, _IPV6_BITS), strict=False))
+        return "" if contains(self._exempt, host) else network_of(host)
 
 
 def _claim(text: str) -> str:

@@ -138,6 +138,16 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _row(
         Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
     )
+    cors_origins: tuple[str, ...] = _row(
+        Kind.ORIGINS,
+        (),
+        "origins of web pages that may read answers, such as https://app.example.com, or * (else none)",
+        "network",
+    )
+    allowed_origins: tuple[str, ...] = _row(
+        Kind.ORIGINS, (), "origins of web pages that may open agent links (else any: they authenticate)", "network"
+    )
+    hsts: float = _row(Kind.SECONDS, 0, "Strict-Transport-Security where tls_cert is set (0: not said)", "network")
     exempt_addresses: tuple[str, ...] = _row(
         Kind.NETWORKS,
         ("127.0.0.0/8", "::1/128"),
@@ -205,6 +215,9 @@ class Settings:
     replay_total_bytes: int = _bytes(256 * MIB, "bytes kept of all streams together (one tenant: half of it)")
     link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
     bodies_in_flight_bytes: int = _bytes(512 * MIB, "request bodies held at once; one tenant may hold half of it")
+    connections_per_address: int = _row(
+        Kind.INTEGER, 2000, "HTTP connections of one address (IPv6: /64) at a time (0: any number)", "limits"
+    )
     login_failures: int = _row(
         Kind.INTEGER,
         20,

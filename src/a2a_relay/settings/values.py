@@ -29,6 +29,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     SAMPLE = "choice or N"
     NETWORKS = "list of addresses"
+    ORIGINS = "list of origins"
     ADDRESS = "tenant/agent"
     STREAM_RULES = "list of rules"
     MAILBOX_RULES = "list of mailbox rules"
@@ -157,6 +158,16 @@ def _networks(raw: Any, _: Setting) -> tuple[str, ...]:
     return tuple(items)
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+|null|\*", re.ASCII)
+
+
+def _origins(raw: Any, _: Setting) -> tuple[str, ...]:
+    items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(items, list) or not all(isinstance(item, str) and _ORIGIN.fullmatch(item) for item in items):
+        raise ValueError("origins such as https://app.example.com, or *")
+    return tuple(items)
+
+
 def _address(raw: Any, _: Setting) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}/[A-Za-z0-9._~-]{1,128}", raw, re.ASCII):
         raise ValueError("tenant/agent")
@@ -260,6 +271,7 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.CHOICE: _choice,
     Kind.SAMPLE: _sample,
     Kind.NETWORKS: _networks,
+    Kind.ORIGINS: _origins,
     Kind.ADDRESS: _address,
     Kind.STREAM_RULES: lambda raw, _: _rules(raw, _STREAM_FORM),
     Kind.MAILBOX_RULES: lambda raw, _: _rules(raw, _MAILBOX_FORM),

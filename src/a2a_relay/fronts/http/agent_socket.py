@@ -81,6 +81,7 @@ async def serve_agent(
     if (await receive())["type"] != "websocket.connect":
         return
     try:
+        exposure.require_origin(headers)
         auth = upgrade.authenticate(node, peer.rpartition(":")[0])
     except Refused as refused:
         node.observer.link_refused(refused.reason, refused.message, peer)

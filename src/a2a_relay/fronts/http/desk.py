@@ -25,6 +25,7 @@ from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
+from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
 from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest, read_stream
@@ -58,7 +59,9 @@ class CallRules:
 class CallDesk:
     """The decisions about one call, in their order: `admit` by the head, `read` the body, `submit`."""
 
-    def __init__(self, node: RelayNode, exposure: Exposure, rules: CallRules) -> None:
+    def __init__(self, node: RelayNode, exposure: Exposure, rules: CallRules, cors: Cors | None = None) -> None:
+        """Without `cors` no page of another origin may read answers."""
+        self.cors = cors
         self.node = node
         self.rules = rules
         self._exposure = exposure

@@ -16,8 +16,20 @@ _MAX_HOPS = 20
 class Exposure:
     """Settings of exposure, asked once per request (decision 27)."""
 
-    def __init__(self, configured_url: str, trusted_proxies: Iterable[str], *, bound_url: str = "") -> None:
-        """`bound_url` is the address of a relay that listens on loopback only, and empty for any other."""
+    def __init__(
+        self,
+        configured_url: str,
+        trusted_proxies: Iterable[str],
+        *,
+        bound_url: str = "",
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        """`bound_url` is the address of a relay that listens on loopback only, and empty for any other.
+
+        `allowed_origins` are those of pages that may open links; none: any, for an agent in a page authenticates by
+        itself, in its first frame.
+        """
+        self._allowed_origins = frozenset(allowed_origins)
         self._configured_url = configured_url.rstrip("/")
         self._bound_url = bound_url
         self._trusted = [ipaddress.ip_network(item, strict=False) for item in trusted_proxies]
@@ -26,6 +38,12 @@ class Exposure:
     def is_configured(self) -> bool:
         """Whether the public URL does not depend on what a client says."""
         return bool(self._configured_url)
+
+    def require_origin(self, headers: Mapping[str, str]) -> None:
+        """Refuse a link from a page that may have none. Raises PERMISSION_DENIED; what is no browser has no origin."""
+        origin = headers.get("origin")
+        if origin is not None and self._allowed_origins.isdisjoint((origin, "*")) and self._allowed_origins:
+            raise Refused(Reason.PERMISSION_DENIED, "not from this origin")
 
     @property
     def has_proxies(self) -> bool:

@@ -314,6 +314,8 @@ class LaneCycle(RequestHead):
 
     def _last_lines(self, headers: Headers) -> str:
         """Header lines of an answer, to the blank line."""
+        if self._desk.cors is not None:
+            headers += self._desk.cors.headers(self.block.by_name)
         lines = "".join([f"{name}: {text}\r\n" for name, text in headers]) if headers else ""
         if not self.keep_alive:
             lines += "connection: close\r\n"

@@ -323,6 +323,9 @@ class LaneProtocol(RelayHttpProtocol):
         super().pause_writing()
         self.flow.pause_reading()
 
+    def _paces_itself(self) -> bool:
+        return self._lane_cycle() is not None
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held_by is not None:
@@ -358,6 +361,7 @@ class LaneProtocol(RelayHttpProtocol):
             headers = read_headers(self.headers)
             base_url = self.exposure.base_url(headers, self.scheme or "http", self.peer)
             peer = self.exposure.client_peer(headers, self.peer)
+            self.exposure.require_origin(headers)
             upgrade = read_upgrade(surface, headers) if surface in LINK_SURFACES else None
         except Refused:
             upgrade, base_url, peer = None, "", ""
@@ -365,6 +369,7 @@ class LaneProtocol(RelayHttpProtocol):
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
+        self._leave_crowd()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]

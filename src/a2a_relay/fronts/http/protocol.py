@@ -17,7 +17,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import compression
-from a2a_relay.fronts.http.batching import BatchingTransport, Outbox
+from a2a_relay.fronts.http.batching import BatchingTransport, Outbox, ReaderWatch
+from a2a_relay.fronts.http.crowding import Crowding
 from a2a_relay.fronts.http.head import require_plain_head
 
 LINGER_SECONDS = 10.0
@@ -36,6 +37,8 @@ class HttpLimits(NamedTuple):
     max_headers: int
     max_target: int
     header_timeout_seconds: float
+    unread_timeout_seconds: float = 60.0
+    """How long a client may read nothing of an answer that waits for it."""
 
 
 class _Flow(FlowControl):
@@ -55,6 +58,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     http_limits = HttpLimits(32 * 1024, 100, 8 * 1024, 10.0)
     outbox: Outbox
+    crowding = Crowding(0, ())
     on_refused: Callable[[Refused, tuple[str, int] | None], None] = staticmethod(lambda _refused, _client: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,17 +70,51 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # the latest request whose turn has come
         self._linger_timer: asyncio.TimerHandle | None = None
         self._dropped_bytes = 0
+        self._entered = ""
+        self._watch: ReaderWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         batching = BatchingTransport(transport, self.outbox)
         super().connection_made(batching)
         self.flow = _Flow(batching)
+        entered = self.crowding.enter(self.client[0] if self.client else "")
+        if entered is None:
+            self._refused = Refused(Reason.RATE_LIMITED, "too many connections from this address")
+            self.on_refused(self._refused, self.client)
+            transport.abort()
+            return
+        self._entered = entered
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
         self._stop_lingering()
+        self._stop_watching()
+        self._leave_crowd()
         super().connection_lost(exc)
+
+    def _leave_crowd(self) -> None:
+        """It is no connection of HTTP's any more."""
+        self.crowding.leave(self._entered)
+        self._entered = ""
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._watch is None and not self._paces_itself():
+            self._watch = ReaderWatch(self.transport, self.http_limits.unread_timeout_seconds)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def _paces_itself(self) -> bool:
+        """Whether what is being answered has its own way with clients that do not read."""
+        return False
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
@@ -163,6 +201,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
         if self.parser.get_method() != b"GET":
             self._refuse(Refused(Reason.INVALID_HTTP, NO_UPGRADE))
         else:
+            self._leave_crowd()
             super().handle_websocket_upgrade()
 
     def _current(self) -> RequestResponseCycle | None:

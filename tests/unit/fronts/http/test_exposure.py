@@ -120,3 +120,16 @@ def test_what_a_proxy_says_and_is_no_address_leaves_the_proxy(headers: dict[str,
 def test_chains_without_end_are_not_followed() -> None:
     headers = {"x-forwarded-for": "203.0.113.7," + ",".join(["10.0.0.2"] * 8_000)}
     assert Exposure("", PROXIES).client_host(headers, NEAREST) == "10.0.0.2"
+
+
+def test_links_from_pages_are_taken_unless_origins_are_named() -> None:
+    page = {"origin": "https://app.example"}
+    Exposure("", []).require_origin(page)
+    Exposure("", [], allowed_origins=["https://app.example"]).require_origin(page)
+    Exposure("", [], allowed_origins=["*"]).require_origin(page)
+    named = Exposure("", [], allowed_origins=["https://other.example"])
+    named.require_origin({})
+    for origin in ("https://app.example", "null", ""):
+        with pytest.raises(Refused) as refused:
+            named.require_origin({"origin": origin})
+        assert refused.value.reason is Reason.PERMISSION_DENIED
