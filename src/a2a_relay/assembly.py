@@ -37,7 +37,7 @@ from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.ports.task_index import TaskIndex
-from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
+from a2a_relay.settings import Settings, require_certificate, resolve_secret, tls_context, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
 from a2a_relay.wire.flow import Window
@@ -307,6 +307,7 @@ def serve(settings: Settings) -> int:
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     secret = resolve_secret(settings)
+    context = tls_context(settings)
     listener = bind(settings.host, settings.port)
     clock = LoopClock()
     stores = open_stores(settings, clock)
@@ -340,6 +341,7 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=5,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
+        ssl_context_factory=None if context is None else lambda *_: context,
     )
     _announce(settings, base_url)
     RelayServer(config, leave).run(sockets=[listener])

@@ -32,6 +32,7 @@ NO_BUDGET = {
     "leave_grace": "of a relay that leaves",
     "card_max_age": "at clients",
     "session_limit": "a pace",
+    "exempt_addresses": "from where two others do not count",
 }
 """Durations that bound nothing that is held, each with what it is instead."""
 

@@ -135,6 +135,16 @@ class Settings:
 
     tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
     tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)
+    tls_client_certs: str = _row(
+        Kind.CHOICE,
+        "off",
+        "certificates of clients and agents: not asked for, taken if shown, or needed",
+        "network",
+        choices=("off", "optional", "required"),
+    )
+    tls_client_ca: Path | None = _row(
+        Kind.PATH, None, "who has signed the certificates of clients and agents (PEM)", "network"
+    )
     trusted_proxies: tuple[str, ...] = _row(
         Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
     )

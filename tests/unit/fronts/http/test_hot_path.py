@@ -26,7 +26,7 @@ from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.settings import Settings
 from a2a_relay.testing import TEST_SECRET, make_token
 
-MAX_INSTRUCTIONS = 2_755
+MAX_INSTRUCTIONS = 2_760
 MAX_CALLS = 92
 MAX_EVENT_INSTRUCTIONS = 850
 MAX_EVENT_CALLS = 28.5
