@@ -10,13 +10,6 @@ import sys
 
 SECONDS = 300
 UNREACHABLE = ("ConnectionError", "Max retries exceeded", "timed out", "ProxyError", "NameResolution")
-    "ConnectionError",
-    "Max retries exceeded",
-    "Could not connect",
-    "timed out",
-    "ProxyError",
-    "NameResolution",
-)
 """What pip-audit says when it could not ask."""
 
 
