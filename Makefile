@@ -2,7 +2,9 @@
 # make install   the development environment in .venv, with .venv/bin/relay
 # make test      everything that a change must pass
 # make quick     the fast tests alone
-# make lint      style, types and import rules
+# make lint      style, types, import rules, and what should not be in the source
+# make security  known vulnerabilities of what is installed (needs the network)
+# make soak      slow and hostile clients beside normal ones, and what it costs these (a minute)
 # make bench     what relayed calls and events cost, beside nginx (needs wrk, nginx, openssl; under six minutes)
 # make drills    crashes, power losses and other faults by the thousand, and what became of each letter (minutes)
 # make clean     remove what was made
@@ -19,11 +21,13 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 DRILL_ARGS ?=
+AUDIT_ARGS ?=
+SOAK_ARGS ?=
 DEMO_PORT ?= 8080
 PYTHON ?=
 export PYTHON
 
-.PHONY: help install demo test quick lint bench drills clean
+.PHONY: help install demo test quick lint security soak bench drills clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +51,14 @@ lint: install
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m bandit -q -c pyproject.toml -r src scripts
+	$(BIN)/python scripts/find_secrets.py
+
+security: install
+	@$(BIN)/python scripts/audit_packages.py $(AUDIT_ARGS)
+
+soak: install
+	@$(BIN)/python benchmarks/hostile_soak.py $(SOAK_ARGS)
 
 bench: install
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)

@@ -29,10 +29,12 @@ from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
+from a2a_relay.core.networks import read_networks
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
+from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
@@ -47,7 +49,7 @@ from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.stream_log import StreamLog
 from a2a_relay.ports.task_index import TaskIndex
-from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
+from a2a_relay.settings import Settings, require_certificate, resolve_secret, tls_context, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
 from a2a_relay.telemetry.audit_duties import AuditDuties
@@ -225,6 +227,8 @@ def read_limits(settings: Settings) -> Limits:
         stream_buffer_bytes=settings.stream_buffer_bytes,
         link_backlog_bytes=settings.link_backlog_bytes,
         bodies_in_flight_bytes=settings.bodies_in_flight_bytes,
+        login_failures=settings.login_failures,
+        exempt_addresses=settings.exempt_addresses,
         unauthenticated_per_address=settings.unauthenticated_per_address,
         auth_timeout_seconds=settings.auth_timeout,
         request_timeout_seconds=settings.request_timeout,
@@ -366,7 +370,12 @@ def build_app(
     bound_url: str = "",
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
-    exposure = Exposure(settings.public_url, settings.trusted_proxies, bound_url=bound_url)
+    exposure = Exposure(
+        settings.public_url,
+        settings.trusted_proxies,
+        bound_url=bound_url,
+        allowed_origins=settings.allowed_origins,
+    )
     rules = CallRules(
         pace=Pace(settings.stream_head_wait, settings.sse_heartbeat, settings.unary_keepalive),
         push_targets=PushTargets(_push_rule(settings)),
@@ -391,7 +400,7 @@ def build_app(
             heartbeat_seconds=settings.sse_heartbeat,
             body_timeout_seconds=settings.body_timeout,
         )
-    desk = CallDesk(node, exposure, rules)
+    desk = CallDesk(node, exposure, rules, Cors(settings.cors_origins) if settings.cors_origins else None)
     return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
 
 
@@ -435,11 +444,13 @@ def create_app(settings: Settings | None = None) -> RelayApp:
 
 def serve(settings: Settings) -> int:
     """Run a relay until it is told to stop; the exit code. Raises SettingsError or StoreError."""
+    from a2a_relay.fronts.http.crowding import Crowding
     from a2a_relay.fronts.http.protocol import HttpLimits
     from a2a_relay.fronts.http.server import Lane, RelayServer, bind, server_config
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     secret = resolve_secret(settings)
+    context = tls_context(settings)
     listener = bind(settings.host, settings.port)
     clock = LoopClock()
     stores = open_stores(settings, clock)
@@ -470,14 +481,25 @@ def serve(settings: Settings) -> int:
     )
     config = server_config(
         app,
-        HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),
+        HttpLimits(
+            settings.max_header_bytes,
+            settings.max_headers,
+            settings.max_target,
+            settings.header_timeout,
+            settings.body_timeout,
+        ),
         Lane(app.desk, app.exposure) if settings.lane == "fast" else None,
+        crowding=Crowding(
+            settings.connections_per_address, read_networks((*settings.exempt_addresses, *settings.trusted_proxies))
+        ),
+        hsts_seconds=int(settings.hsts) if settings.tls_cert else 0,
         compresses_links=settings.link_compression == "deflate",
         ws_max_size=max(node.limits.max_frame, node.limits.older_dialect_max_frame),
         timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=5,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
+        ssl_context_factory=None if context is None else lambda *_: context,
     )
     _announce(settings, base_url)
     RelayServer(config, leave).run(sockets=[listener])

@@ -33,6 +33,7 @@ NO_BUDGET = {
     "card_max_age": "at clients",
     "session_limit": "a pace",
     "takeover_hold": "what waits meanwhile is what mailbox_letters bounds",
+    "exempt_addresses": "from where two others do not count",
 }
 """Durations that bound nothing that is held, each with what it is instead."""
 

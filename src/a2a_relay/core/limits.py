@@ -33,6 +33,10 @@ class Limits:
     link_backlog_bytes: int = 16 * 1024 * 1024
     bodies_in_flight_bytes: int = 512 * 1024 * 1024
     """Request bodies held by this process; one tenant may hold half of it."""
+    login_failures: int = 20
+    """Of one claim (a key's first characters, a token's names) from one network, in a minute; 0: no matter."""
+    exempt_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Where nothing is counted by address."""
     unauthenticated_per_address: int = 200
     """Links of one address that have not authenticated after `UNAUTHENTICATED_GRACE_SECONDS`."""
     auth_timeout_seconds: float = 30

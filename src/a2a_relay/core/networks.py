@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from a2a_relay.errors import Reason, Refused
 
+_SUBSCRIBER_BITS = 64
+"""What one subscriber has of IPv6 begins alike in so many bits."""
+
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
@@ -23,6 +26,18 @@ def contains(networks: Networks, host: str) -> bool:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return any(address in network for network in networks)
+
+
+def network_of(host: str) -> str:
+    """The network that stands for whoever has an address: itself, or the /64 of an IPv6 one. Empty for none."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.ip_network((address, _SUBSCRIBER_BITS), strict=False))
 
 
 def require_from(networks: Iterable[Networks], host: str) -> None:

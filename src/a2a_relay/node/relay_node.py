@@ -24,7 +24,7 @@ from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
-from a2a_relay.core.networks import require_from
+from a2a_relay.core.networks import read_networks, require_from
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
@@ -35,6 +35,7 @@ from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.backpressure import Backpressure
 from a2a_relay.node.exchanges import Exchanges
+from a2a_relay.node.login_guard import LoginGuard
 from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
@@ -128,6 +129,7 @@ class RelayNode:
         self.credentials = ports.credentials
         self.audit = ports.audit
         self._authenticator = ports.authenticator
+        self.logins = LoginGuard(ports.clock, limits.login_failures, read_networks(limits.exempt_addresses))
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self.owners = Owners(ports.task_index, self._hub)
@@ -163,8 +165,21 @@ class RelayNode:
     # clients
 
     def authenticate(self, credential: Credential, host: str = "") -> Principal:
-        """Who this credential speaks for, coming from this numeric address. Raises UNAUTHENTICATED, ADDRESS_REFUSED."""
-        principal = self._authenticator.authenticate(credential, self.clock.now())
+        """Who this credential speaks for, coming from this numeric address.
+
+        Raises UNAUTHENTICATED, ADDRESS_REFUSED, and RATE_LIMITED where too many have failed.
+        """
+        logins = self.logins
+        if logins.failures:
+            logins.require_patience(credential, host)
+        try:
+            principal = self._authenticator.authenticate(credential, self.clock.now())
+        except Refused as refused:
+            if refused.reason is Reason.UNAUTHENTICATED:
+                logins.note_failure(credential, host)
+            raise
+        if credential.digest not in logins.known:
+            logins.note_success(credential)
         if principal.networks:
             require_from(principal.networks, host)
         return principal

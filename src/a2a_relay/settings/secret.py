@@ -49,14 +49,34 @@ def read_secret(path: Path) -> str:
 
 
 def require_certificate(settings: Settings) -> None:
-    """Check that the certificate and its key can be used, before anything is started. Raises SettingsError."""
+    """Check that the certificate, its key and who signs clients' can be used, before anything is started.
+
+    Raises SettingsError.
+    """
+    tls_context(settings)
+
+
+_CLIENT_CERTIFICATES = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """How connections are encrypted: TLS 1.2 or newer; None: they are not. Raises SettingsError."""
     if settings.tls_cert is None or settings.tls_key is None:
-        return
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         # An encrypted key would be asked for at the terminal otherwise.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, lambda: "")
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, lambda: "")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise SettingsError(f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key}: {error}") from error
+    if settings.tls_client_ca is not None:
+        try:
+            context.load_verify_locations(settings.tls_client_ca)
+        except OSError as error:
+            raise SettingsError(f"tls_client_ca {settings.tls_client_ca}: {error}") from error
+    context.verify_mode = _CLIENT_CERTIFICATES[settings.tls_client_certs]
+    return context
 
 
 def _require_long(secret: str, what: str) -> str:

@@ -49,12 +49,34 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Given]:
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, _Given]:
     """An empty variable counts as not set: that is how compose files leave things out."""
-    return {
+    given = {
         setting.name: _Given(environ[key], f"env {key}", 2)
         for setting in SETTINGS
         for key in reversed(setting.env)
         if environ.get(key)
     }
+    for name in FROM_FILES:
+        key = f"RELAY_{name.upper()}_FILE"
+        if environ.get(key):
+            _add_secret_file(given, name, Path(environ[key]), f"env {key}", 2)
+    return given
+
+
+FROM_FILES = tuple(setting.name for setting in SETTINGS if setting.secret and f"{setting.name}_file" not in BY_NAME)
+"""Secrets that may stand in a file of their own, which `<name>_file` names, without a setting for that."""
+
+
+def _add_secret_file(given: dict[str, _Given], name: str, path: Path, origin: str, rank: int) -> None:
+    """A secret's value from the file that holds it, without blanks around it. Raises SettingsError."""
+    if name in given:
+        raise SettingsError(f"set either {name} or {name}_file, not both ({given[name].origin}, {origin})")
+    try:
+        text = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{origin}: {path} cannot be read: {error}") from error
+    if not text:
+        raise SettingsError(f"{origin}: {path} is empty")
+    given[name] = _Given(text, origin, rank)
 
 
 def _file_path(given: Mapping[str, _Given]) -> Path | None:
@@ -78,6 +100,9 @@ def _from_file(path: Path, *, found_by_itself: bool) -> dict[str, _Given]:
     pairs = [(key, value) for key, value in document.items() if not isinstance(value, dict)]
     pairs += [pair for section in document.values() if isinstance(section, dict) for pair in section.items()]
     for key, value in pairs:
+        if key.removesuffix("_file") in FROM_FILES and key not in BY_NAME:
+            _add_secret_file(given, key.removesuffix("_file"), path.parent / str(value), f"file {path}", 1)
+            continue
         if key not in BY_NAME or key == "config":
             raise SettingsError(f"{path}: there is no setting {key!r} (`relay config` lists them all)")
         if key == "data_dir" and found_by_itself:
@@ -101,6 +126,10 @@ def _choose_secret(given: dict[str, _Given]) -> None:
 def _require_consistent(settings: Settings) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("tls_cert and tls_key are needed together")
+    if (settings.tls_client_certs != "off") is not (settings.tls_client_ca is not None):
+        raise SettingsError("tls_client_ca is needed with tls_client_certs = optional or required, and only then")
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        raise SettingsError("tls_client_ca needs tls_cert and tls_key")
     if settings.max_card > settings.max_first_frame:
         raise SettingsError("max_first_frame must hold a card: it is smaller than max_card")
 

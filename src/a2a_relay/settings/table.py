@@ -166,8 +166,34 @@ class Settings:
 
     tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
     tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)
+    tls_client_certs: str = _row(
+        Kind.CHOICE,
+        "off",
+        "certificates of clients and agents: not asked for, taken if shown, or needed",
+        "network",
+        choices=("off", "optional", "required"),
+    )
+    tls_client_ca: Path | None = _row(
+        Kind.PATH, None, "who has signed the certificates of clients and agents (PEM)", "network"
+    )
     trusted_proxies: tuple[str, ...] = _row(
         Kind.NETWORKS, (), "proxies whose X-Forwarded-* headers count: IP addresses and CIDR ranges", "network"
+    )
+    cors_origins: tuple[str, ...] = _row(
+        Kind.ORIGINS,
+        (),
+        "origins of web pages that may read answers, such as https://app.example.com, or * (else none)",
+        "network",
+    )
+    allowed_origins: tuple[str, ...] = _row(
+        Kind.ORIGINS, (), "origins of web pages that may open agent links (else any: they authenticate)", "network"
+    )
+    hsts: float = _row(Kind.SECONDS, 0, "Strict-Transport-Security where tls_cert is set (0: not said)", "network")
+    exempt_addresses: tuple[str, ...] = _row(
+        Kind.NETWORKS,
+        ("127.0.0.0/8", "::1/128"),
+        "addresses from which neither failed logins nor connections are counted: IP addresses and CIDR ranges, or none",
+        "network",
     )
 
     lane: str = _row(
@@ -237,6 +263,15 @@ class Settings:
     replay_total_bytes: int = _bytes(256 * MIB, "bytes kept of all streams together (one tenant: half of it)")
     link_backlog_bytes: int = _bytes(16 * MIB, "bytes that wait for one slow agent")
     bodies_in_flight_bytes: int = _bytes(512 * MIB, "request bodies held at once; one tenant may hold half of it")
+    connections_per_address: int = _row(
+        Kind.INTEGER, 2000, "HTTP connections of one address (IPv6: /64) at a time (0: any number)", "limits"
+    )
+    login_failures: int = _row(
+        Kind.INTEGER,
+        20,
+        "failed logins of one key or token's names from one address (IPv6: /64) in a minute (0: any number)",
+        "limits",
+    )
     unauthenticated_per_address: int = _count(200, "links of one address that have not authenticated after 5 s")
 
     header_timeout: float = _seconds(10, "for the whole head of a request", minimum=0.1)

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     SAMPLE = "choice or N"
     NETWORKS = "list of addresses"
     TENANTS = "list of tenants"
+    ORIGINS = "list of origins"
     ADDRESS = "tenant/agent"
     STREAM_RULES = "list of rules"
     MAILBOX_RULES = "list of mailbox rules"
@@ -146,6 +147,8 @@ def _sample(raw: Any, setting: Setting) -> str:
 
 def _networks(raw: Any, _: Setting) -> tuple[str, ...]:
     items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    if raw == "none":
+        return ()
     if not isinstance(items, list):
         raise ValueError("a list of IP addresses and CIDR ranges")
     for item in items:
@@ -161,6 +164,16 @@ def _tenants(raw: Any, _: Setting) -> tuple[str, ...]:
     name = re.compile(r"[A-Za-z0-9._~-]{1,128}|\*", re.ASCII)
     if not isinstance(items, list) or not all(isinstance(item, str) and name.fullmatch(item) for item in items):
         raise ValueError("a list of tenants, or * for all")
+    return tuple(items)
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+|null|\*", re.ASCII)
+
+
+def _origins(raw: Any, _: Setting) -> tuple[str, ...]:
+    items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(items, list) or not all(isinstance(item, str) and _ORIGIN.fullmatch(item) for item in items):
+        raise ValueError("origins such as https://app.example.com, or *")
     return tuple(items)
 
 
@@ -268,6 +281,7 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.SAMPLE: _sample,
     Kind.NETWORKS: _networks,
     Kind.TENANTS: _tenants,
+    Kind.ORIGINS: _origins,
     Kind.ADDRESS: _address,
     Kind.STREAM_RULES: lambda raw, _: _rules(raw, _STREAM_FORM),
     Kind.MAILBOX_RULES: lambda raw, _: _rules(raw, _MAILBOX_FORM),

@@ -88,11 +88,13 @@ async def serve_agent(
     peer = f"{client[0]}:{client[1]}" if client else ""
     headers = read_headers(scope["headers"])
     base_url = exposure.base_url(headers, scope.get("scheme", "ws"), peer)
+    peer = exposure.client_peer(headers, peer)
     upgrade = read_upgrade(surface, headers)
     if (await receive())["type"] != "websocket.connect":
         return
     try:
-        auth = upgrade.authenticate(node)
+        exposure.require_origin(headers)
+        auth = upgrade.authenticate(node, peer.rpartition(":")[0])
     except Refused as refused:
         node.observer.link_refused(refused.reason, refused.message, peer)
         await _refuse_upgrade(scope, send, refused)

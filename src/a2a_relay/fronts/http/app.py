@@ -9,7 +9,7 @@ from a2a_relay.core.exchange import AgentError
 from a2a_relay.core.target import Route, read_target
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
-from a2a_relay.fronts.http.answer import Answer, refusal
+from a2a_relay.fronts.http.answer import Answer, Headers, refusal
 from a2a_relay.fronts.http.calls import Calls
 from a2a_relay.fronts.http.desk import CALL_SURFACES, CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
@@ -20,6 +20,12 @@ from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
+
+PAGE_HEADERS: Headers = (
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("referrer-policy", "no-referrer"),
+)
+"""Of what a person may open in a browser: it is JSON, and no page at all."""
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -68,10 +74,17 @@ class RelayApp:
             request = HttpRequest({**scope, "headers": []}, receive)
             await Responder(request, send).whole(refusal(refused))
             return self._report(request, None, "", Sent(400, refused), started_at)
-        responder = Responder(request, send)
+        if self.exposure.has_proxies:
+            request.host = self.exposure.client_host(request.headers, request.client)
+        cors = self.desk.cors
+        responder = Responder(request, send, cors.headers(request.headers) if cors is not None else ())
         route: Route | None = None
         method = request.verb
         try:
+            preflight = cors.preflight(request, relay_elixir=self.desk.rules.relay_elixir) if cors is not None else None
+            if preflight is not None:
+                await responder.whole(preflight)
+                return self._report(request, None, method, Sent(preflight.status, None), started_at)
             route = read_target(request.verb, request.target, relay_elixir=self.desk.rules.relay_elixir)
             if route.surface in CALL_SURFACES:
                 sent, method = await self._calls.serve(request, route, responder)
@@ -79,6 +92,7 @@ class RelayApp:
                 sent = await self._letters.serve(request, route, responder)
             else:
                 answer = await self._answer(request, route)
+                answer = answer._replace(headers=(*answer.headers, *PAGE_HEADERS))
                 await responder.whole(answer)
                 sent = Sent(answer.status, None)
         except (Refused, StoreError) as error:

@@ -25,7 +25,7 @@ class Calls:
         call: Call | None = None
         binding: Binding | None = None
         try:
-            principal, address = desk.admit(request.block, route)
+            principal, address = desk.admit(request.block, route, request.host)
             body = await request.body(node.limits.max_body, desk.rules.body_timeout_seconds)
             call, binding = desk.read(request, route, principal, address, body)
             desk.bodies.take(principal.tenant, len(body))

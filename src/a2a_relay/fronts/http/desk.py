@@ -25,6 +25,7 @@ from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers
 from a2a_relay.fronts.http.bindings import Binding, JsonRpcBinding, RestBinding
+from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead
 from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest, read_stream
@@ -58,30 +59,39 @@ class CallRules:
 class CallDesk:
     """The decisions about one call, in their order: `admit` by the head, `read` the body, `submit`."""
 
-    def __init__(self, node: RelayNode, exposure: Exposure, rules: CallRules) -> None:
+    def __init__(self, node: RelayNode, exposure: Exposure, rules: CallRules, cors: Cors | None = None) -> None:
+        """Without `cors` no page of another origin may read answers."""
+        self.cors = cors
         self.node = node
         self.rules = rules
         self._exposure = exposure
         self.bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
         """What is held for calls in flight; whoever submits a call counts its body here until the call is over."""
 
-    def admit(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
-        """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`."""
-        found = self.identify(block, route)
+    def admit(self, block: HeaderBlock, route: Route, host: str) -> tuple[Principal, Address]:
+        """Who calls, and whom. Decided by the head alone, before a body costs anything. Raises `Refused`.
+
+        `host` is the numeric address of whoever calls.
+        """
+        found = self.identify(block, route, host)
         if block.stripped:
             self.node.observer.headers_stripped(block.stripped, found[1])
         block.require_json()
         block.require_length(self.node.limits.max_body)
         return found
 
-    def identify(self, block: HeaderBlock, route: Route) -> tuple[Principal, Address]:
+    def identify(self, block: HeaderBlock, route: Route, host: str) -> tuple[Principal, Address]:
         """Who calls, and whom: what must be asked again even when a head was admitted before. Raises `Refused`."""
-        principal = self.node.authenticate(block.credential)
+        principal = self.node.authenticate(block.credential, host)
         address = route.address
         if address is None:
             return principal, self.node.agents.at_root(principal.tenant, self.rules.root_agent)
         access.require_call(principal, address)
         return principal, address
+
+    def client_host(self, block: HeaderBlock, peer: str) -> str:
+        """The numeric address of whoever asks through a trusted proxy."""
+        return self._exposure.client_host(block.by_name, peer)
 
     def read(
         self, head: RequestHead, route: Route, principal: Principal, address: Address, body: bytes

@@ -17,6 +17,12 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.wire.codec import is_service_header
 
 _SINGLE = frozenset({"authorization", "content-type", "content-length", "host", "last-event-id", "idempotency-key"})
+_NEVER_WITH_UNDERSCORES = frozenset(
+    {
+        *(b"authorization", b"content-length", b"host", b"transfer-encoding"),
+        *(b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"),
+    }
+)
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?", re.ASCII)
 TIMEOUT_HEADER = "a2a-relay-timeout"
 TTL_HEADER = "a2a-relay-ttl"
@@ -126,6 +132,8 @@ class RequestHead:
         self.block = block
         self.scheme = scheme
         self.client = client
+        self.host = client.rpartition(":")[0]
+        """The numeric address of whoever asks; behind a trusted proxy it is not the peer's."""
         self.id = block.given_id or new_request_id()
 
     @property
@@ -152,6 +160,25 @@ def read_headers(headers: RawHeaders) -> dict[str, str]:
         else:
             found[name] = f"{found[name]}, {value}"
     return found
+
+
+def require_plain_head(version: str, headers: RawHeaders) -> None:
+    """Refuse a head that the next HTTP implementation on the way may read otherwise. Raises INVALID_HTTP.
+
+    `headers` with lower-case names. A transfer coding other than `chunked` alone, one under HTTP/1.0, names that
+    become others' when underscores are taken for hyphens, and no Host or two of them (RFC 9112 sections 3.2, 6.1).
+    """
+    hosts = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            if version != "1.1" or value.strip().lower() != b"chunked":
+                raise Refused(Reason.INVALID_HTTP, "this transfer coding is not taken")
+        elif b"_" in name and name.replace(b"_", b"-") in _NEVER_WITH_UNDERSCORES:
+            raise Refused(Reason.INVALID_HTTP, "a header's name is not acceptable")
+    if hosts > 1 or (not hosts and version == "1.1"):
+        raise Refused(Reason.INVALID_HTTP, "one Host header is needed")
 
 
 def read_options(headers: Mapping[str, str]) -> Options:

@@ -108,7 +108,7 @@ class Information:
             case Surface.JWKS:
                 return self._key_set()
             case Surface.DIRECTORY:
-                listed = self._listed(request, self._node.authenticate(request.credential))
+                listed = self._listed(request, self._node.authenticate(request.credential, request.host))
                 return Answer(200, b'{"agents":%b,"count":%d}' % (_array(listed), len(listed)))
             case Surface.TENANT_DIRECTORY:
                 return self._tenant_directory(request, route)
@@ -159,19 +159,19 @@ class Information:
             "capabilities": CAPABILITIES,
         }
         if "authorization" in request.headers:
-            principal = self._node.authenticate(request.credential)
+            principal = self._node.authenticate(request.credential, request.host)
             listed = self._listed(request, principal)
             tail = b',"tenant":%b,"agents":%b}' % (jsonbytes.dump(principal.tenant), _array(listed))
             return Answer(200, jsonbytes.dump(document)[:-1] + tail)
         return json_answer(document)
 
     def _tenant_directory(self, request: RequestHead, route: Route) -> Answer:
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         access.require_tenant(principal, route.agent.tenant)
         return Answer(200, _array(self._listed(request, principal)))
 
     def _forget(self, request: RequestHead, route: Route) -> Answer:
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         access.require_admin(principal, route.agent.tenant, "agents:write")
         if not self._node.agents.forget(route.agent):
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -179,7 +179,7 @@ class Information:
 
     async def register(self, request: HttpRequest, route: Route, body_timeout_seconds: float) -> Answer:
         """Make an agent known that has not attached yet: 201, or 200 where it is known. Raises `Refused`."""
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         access.require_admin(principal, route.agent.tenant, "agents:write")
         request.block.require_json()
         limit = self._node.limits.max_card + _CARD_FRAME_BYTES
@@ -198,7 +198,7 @@ class Information:
 
     def _card(self, request: RequestHead, address: Address, is_public: bool) -> Answer:
         if not is_public:
-            access.require_call(self._node.authenticate(request.credential), address)
+            access.require_call(self._node.authenticate(request.credential, request.host), address)
         view = self._node.agents.find(address)
         if view is None:
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -213,11 +213,11 @@ class Information:
 
     def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
 
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         access.require_call(principal, address)
         access.require_admin(principal, address.tenant, "agents:read")
         view = self._node.agents.find(address)

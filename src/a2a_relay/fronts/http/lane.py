@@ -37,6 +37,8 @@ class _NoEvent:
         pass
 
 
+BODY_TIMEOUTS = 10
+"""As many times the time for a piece of a body all of it may take."""
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -120,7 +122,8 @@ class LaneCycle(RequestHead):
             headers, decide = HeaderBlock(headers), self._desk.admit
         self.block = headers
         self.id = headers.given_id or new_request_id()
-        self._principal, self._address = decide(headers, route)
+        host = protocol.host if not protocol.asks_for_others else self._desk.client_host(headers, protocol.peer)
+        self._principal, self._address = decide(headers, route, host)
 
     def feed(self, data: bytes) -> None:
         """A piece of the body."""
@@ -149,7 +152,9 @@ class LaneCycle(RequestHead):
         self._later(self._desk.rules.body_timeout_seconds, LaneCycle._body_due)
 
     def _body_due(self) -> None:
-        if self.size > self._seen:
+        timeout_seconds = self._desk.rules.body_timeout_seconds
+        late_at = self._started_at + timeout_seconds * BODY_TIMEOUTS
+        if self.size > self._seen and self._desk.node.clock.monotonic() < late_at:
             self._arm_body()
         else:
             self._refuse(Refused(Reason.REQUEST_TIMEOUT))
@@ -309,6 +314,8 @@ class LaneCycle(RequestHead):
 
     def _last_lines(self, headers: Headers) -> str:
         """Header lines of an answer, to the blank line."""
+        if self._desk.cors is not None:
+            headers += self._desk.cors.headers(self.block.by_name)
         lines = "".join([f"{name}: {text}\r\n" for name, text in headers]) if headers else ""
         if not self.keep_alive:
             lines += "connection: close\r\n"

@@ -25,7 +25,7 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.head import read_headers
 from a2a_relay.fronts.http.lane import LaneCycle
 from a2a_relay.fronts.http.link_protocol import LinkProtocol
-from a2a_relay.fronts.http.protocol import RelayHttpProtocol
+from a2a_relay.fronts.http.protocol import NO_UPGRADE, RelayHttpProtocol
 from a2a_relay.fronts.http.repeats import KnownHeaders, KnownLines, RequestLine
 from a2a_relay.fronts.http.turnstile import Turnstile
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES, read_upgrade
@@ -86,6 +86,9 @@ class LaneProtocol(RelayHttpProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.peer = ""
+        self.host = ""
+        self.asks_for_others = False
+        """Whether the peer is a trusted proxy, whose requests come from elsewhere."""
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_at_rest = True  # what comes next begins a request, and no answer is due
@@ -95,7 +98,10 @@ class LaneProtocol(RelayHttpProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
+        if self.client:
+            self.host = self.client[0]
+            self.peer = f"{self.host}:{self.client[1]}"
+            self.asks_for_others = self.exposure.trusts(self.peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._idle_timer, self._held_by):
@@ -189,6 +195,8 @@ class LaneProtocol(RelayHttpProtocol):
         line = self._call_line()
         if line is None:
             self._go_plain()
+            return
+        if not self._is_acceptable():
             return
         existing = self._current()
         cycle = LaneCycle(
@@ -315,6 +323,9 @@ class LaneProtocol(RelayHttpProtocol):
         super().pause_writing()
         self.flow.pause_reading()
 
+    def _paces_itself(self) -> bool:
+        return self._lane_cycle() is not None
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held_by is not None:
@@ -342,17 +353,23 @@ class LaneProtocol(RelayHttpProtocol):
         if current is not None and (self.pipeline or not current.response_complete):
             self._refuse(Refused(Reason.INVALID_HTTP, "an upgrade behind a request"))
             return
+        if self.parser.get_method() != b"GET":
+            self._refuse(Refused(Reason.INVALID_HTTP, NO_UPGRADE))
+            return
         try:
             surface = read_target("GET", self.url, relay_elixir=self.desk.rules.relay_elixir).surface
             headers = read_headers(self.headers)
             base_url = self.exposure.base_url(headers, self.scheme or "http", self.peer)
+            peer = self.exposure.client_peer(headers, self.peer)
+            self.exposure.require_origin(headers)
             upgrade = read_upgrade(surface, headers) if surface in LINK_SURFACES else None
         except Refused:
-            upgrade, base_url = None, ""
+            upgrade, base_url, peer = None, "", ""
         if upgrade is None:
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
+        self._leave_crowd()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         lines = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
@@ -366,4 +383,4 @@ class LaneProtocol(RelayHttpProtocol):
             upgrade=upgrade,
         )
         self.transport.set_protocol(link)
-        link.begin(self.transport, b"".join(lines) + b"\r\n", self.peer, base_url)
+        link.begin(self.transport, b"".join(lines) + b"\r\n", peer, base_url)

@@ -53,7 +53,7 @@ class Letters:
 
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> Sent:
         """Answer one question. Raises `Refused` or StoreError before anything is sent."""
-        principal = self._node.authenticate(request.credential)
+        principal = self._node.authenticate(request.credential, request.host)
         if route.surface in _FEEDS:
             return await self._follow(request, route, responder, principal)
         answer = await self._answers[route.surface](request, route, principal)

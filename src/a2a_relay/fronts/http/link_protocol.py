@@ -140,7 +140,7 @@ class LinkProtocol(asyncio.Protocol):
                 response = self._ws.accept(event)
                 if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                     try:
-                        auth = self._asked.authenticate(self._node)
+                        auth = self._asked.authenticate(self._node, self.peer.rpartition(":")[0])
                     except Refused as refused:
                         self._node.observer.link_refused(refused.reason, refused.message, self.peer)
                         response = _refusal(refused)

@@ -17,7 +17,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http import compression
-from a2a_relay.fronts.http.batching import BatchingTransport, Outbox
+from a2a_relay.fronts.http.batching import BatchingTransport, Outbox, ReaderWatch
+from a2a_relay.fronts.http.crowding import Crowding
+from a2a_relay.fronts.http.head import require_plain_head
 
 LINGER_SECONDS = 10.0
 """How long a client may go on sending what was refused already: closing at once would reset
@@ -25,6 +27,7 @@ the connection, and the client would never see why it was refused."""
 LINGER_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 30.0
 SILENCE_SECONDS = 60.0
+NO_UPGRADE = "an upgrade is a GET"
 
 
 class HttpLimits(NamedTuple):
@@ -34,6 +37,8 @@ class HttpLimits(NamedTuple):
     max_headers: int
     max_target: int
     header_timeout_seconds: float
+    unread_timeout_seconds: float = 60.0
+    """How long a client may read nothing of an answer that waits for it."""
 
 
 class _Flow(FlowControl):
@@ -53,6 +58,7 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     http_limits = HttpLimits(32 * 1024, 100, 8 * 1024, 10.0)
     outbox: Outbox
+    crowding = Crowding(0, ())
     on_refused: Callable[[Refused, tuple[str, int] | None], None] = staticmethod(lambda _refused, _client: None)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,17 +70,51 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # the latest request whose turn has come
         self._linger_timer: asyncio.TimerHandle | None = None
         self._dropped_bytes = 0
+        self._entered = ""
+        self._watch: ReaderWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         batching = BatchingTransport(transport, self.outbox)
         super().connection_made(batching)
         self.flow = _Flow(batching)
+        entered = self.crowding.enter(self.client[0] if self.client else "")
+        if entered is None:
+            self._refused = Refused(Reason.RATE_LIMITED, "too many connections from this address")
+            self.on_refused(self._refused, self.client)
+            transport.abort()
+            return
+        self._entered = entered
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
         self._stop_lingering()
+        self._stop_watching()
+        self._leave_crowd()
         super().connection_lost(exc)
+
+    def _leave_crowd(self) -> None:
+        """It is no connection of HTTP's any more."""
+        self.crowding.leave(self._entered)
+        self._entered = ""
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._watch is None and not self._paces_itself():
+            self._watch = ReaderWatch(self.transport, self.http_limits.unread_timeout_seconds)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def _paces_itself(self) -> bool:
+        """Whether what is being answered has its own way with clients that do not read."""
+        return False
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
@@ -110,10 +150,22 @@ class RelayHttpProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self._is_over():
             return
-        if not self.url.startswith(b"/"):
-            self._refuse(Refused(Reason.INVALID_TARGET, "only origin-form targets are served"))
-            return
-        super().on_headers_complete()
+        if self._is_acceptable():
+            super().on_headers_complete()
+
+    def _is_acceptable(self) -> bool:
+        """Whether the head can be read in one way only; refused if not."""
+        try:
+            version = self.parser.get_http_version()
+            if version not in ("1.0", "1.1"):
+                raise Refused(Reason.INVALID_HTTP, "this HTTP version is not served")
+            if not self.url.startswith(b"/"):
+                raise Refused(Reason.INVALID_TARGET, "only origin-form targets are served")
+            require_plain_head(version, self.headers)
+        except Refused as refused:
+            self._refuse(refused)
+            return False
+        return True
 
     def _is_over(self) -> bool:
         """Whether nothing that still arrives counts: what was pipelined behind the connection's last answer."""
@@ -144,6 +196,13 @@ class RelayHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused(Reason.INVALID_HTTP))
+
+    def handle_websocket_upgrade(self) -> None:
+        if self.parser.get_method() != b"GET":
+            self._refuse(Refused(Reason.INVALID_HTTP, NO_UPGRADE))
+        else:
+            self._leave_crowd()
+            super().handle_websocket_upgrade()
 
     def _current(self) -> RequestResponseCycle | None:
         """The cycle of the latest request; None before the first, and for an upgrade."""

@@ -28,7 +28,9 @@ class Sent(NamedTuple):
 class Responder:
     """Writes one response."""
 
-    def __init__(self, request: HttpRequest, send: Send) -> None:
+    def __init__(self, request: HttpRequest, send: Send, always: Headers = ()) -> None:
+        """`always` are headers of every answer."""
+        self._always = always
         self._request = request
         self._send = send
         self.status = 0
@@ -45,7 +47,7 @@ class Responder:
     async def head(self, status: int, headers: Headers) -> None:
         """Status and headers."""
         self.status = status
-        raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in headers]
+        raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in (*headers, *self._always)]
         raw.append((b"x-request-id", self._request.id.encode("ascii")))
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 

@@ -15,6 +15,7 @@ import uvicorn
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.batching import Outbox
+from a2a_relay.fronts.http.crowding import Crowding
 from a2a_relay.fronts.http.desk import CallDesk
 from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.lane_protocol import LaneProtocol, StatusLines
@@ -76,7 +77,14 @@ class Lane(NamedTuple):
 
 
 def server_config(
-    app: RelayApp, limits: HttpLimits, lane: Lane | None, *, compresses_links: bool, **options: Any
+    app: RelayApp,
+    limits: HttpLimits,
+    lane: Lane | None,
+    *,
+    compresses_links: bool,
+    crowding: Crowding | None = None,
+    hsts_seconds: int = 0,
+    **options: Any,
 ) -> uvicorn.Config:
     """uvicorn's configuration for a relay; plain ASGI protocols when this uvicorn is not one that was tested."""
     protocols: dict[str, Any] = {}
@@ -85,6 +93,7 @@ def server_config(
             "http_limits": limits,
             "on_refused": staticmethod(app.report_refusal),
             "outbox": Outbox(),
+            "crowding": Crowding(0, ()) if crowding is None else crowding,
         }
         base = RelayHttpProtocol
         if lane is not None:
@@ -106,8 +115,12 @@ def server_config(
             "uvicorn %s was not tested with this release: serving without limits on heads and without the fast lane",
             uvicorn.__version__,
         )
+    headers = [("x-content-type-options", "nosniff")]
+    if hsts_seconds:
+        headers.append(("strict-transport-security", f"max-age={hsts_seconds}"))
     return uvicorn.Config(
         app,
+        headers=headers,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -22,7 +22,7 @@ class Upgrade(NamedTuple):
     subprotocol: str | None = None
     headers: Mapping[str, str] = NO_HEADERS
 
-    def authenticate(self, node: RelayNode) -> Auth | None:
+    def authenticate(self, node: RelayNode, host: str) -> Auth | None:
         """The credential that the upgrade has brought, which may attach; None: the first frame brings one.
 
         Raises `Refused`: the upgrade is to be refused, before a link begins.
@@ -30,7 +30,7 @@ class Upgrade(NamedTuple):
         if self.subprotocol is None:
             return None
         auth = Auth(bearer(self.headers))
-        node.require_attach(node.authenticate(Credential(auth.token)))
+        node.require_attach(node.authenticate(Credential(auth.token), host))
         return auth
 
 
