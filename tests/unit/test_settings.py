@@ -311,7 +311,6 @@ def test_a_file_found_in_the_data_directory_cannot_move_it(tmp_path: Path) -> No
         ("public_url", "ftp://relay.example"),
         ("root_agent", "echo"),
         ("host", "a\nb"),
-        ("tenants", "registered"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_setting_source_and_value(

@@ -101,9 +101,7 @@ class Receipts:
             raise Refused(Reason.RATE_LIMITED, "too many feeds of receipts at a time")
         self._counts[party] = self._counts.get(party, 0) + 1
         is_admin = access.is_admin(principal)
-        feeds = (
-            self._by_tenant.setdefault(tenant, set()) if is_admin else self._by_owner.setdefault(party, set())
-        )
+        feeds = self._by_tenant.setdefault(tenant, set()) if is_admin else self._by_owner.setdefault(party, set())
 
         def forget(feed: Feed) -> None:
             if feed not in feeds:

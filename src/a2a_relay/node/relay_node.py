@@ -29,6 +29,7 @@ from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
 from a2a_relay.core.stream_rules import StreamPolicy
+from a2a_relay.core.tenants import TenantState
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
@@ -113,9 +114,10 @@ class RelayNode:
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
         self._authenticator = ports.authenticator
+        self.credentials = ports.credentials
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
-        self.owners = Owners(ports.task_index, self._hub)
+        self.owners = Owners(ports.task_index, self._hub, ports.credentials)
         self.sessions = Sessions(self, self._hub, policy or StreamPolicy(), epoch or secrets.token_hex(8))
         self._links = self.sessions.links
         """The sessions' own: every call looks for its link there, and asks nobody else on its way."""
@@ -148,6 +150,11 @@ class RelayNode:
         if principal.networks:
             require_from(principal.networks, host)
         return principal
+
+    def serves(self, tenant: str) -> bool:
+        """Whether a tenant is not switched off; one that nobody has registered is not."""
+        record = self.credentials.tenant(tenant) if self.credentials is not None else None
+        return record is None or record.state is TenantState.ACTIVE
 
     def submit(self, call: Call, sink: Sink) -> Exchange | HeldCall:
         """Take one unary call. Raises `Refused`; after that its answer comes through the sink.
