@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 import structlog
 
+from a2a_relay.auth.api_keys import ApiKeys
+from a2a_relay.auth.chain import AuthenticatorChain
+from a2a_relay.auth.issuers import Issuers
+from a2a_relay.auth.jwks_fetch import fetch
+from a2a_relay.auth.key_sets import KeySets
+from a2a_relay.auth.legacy import LegacyTokens
+from a2a_relay.auth.sealing import open_seal
 from a2a_relay.auth.shared_secret import SharedSecret
+from a2a_relay.auth.signing_keys import SigningKeys
 from a2a_relay.core.address import Address
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
@@ -30,6 +38,7 @@ from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.letter_desk import LetterDesk
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.audit import AuditLog
+from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
@@ -45,8 +54,14 @@ def _unwatched(_: Callable[[], None]) -> None:
     """Nobody else can write to what is in this process."""
 
 
+Erase = Callable[[str], Awaitable[Mapping[str, int]]]
+
+
 class Stores(NamedTuple):
-    """What one store URL stands for; `close` makes everything durable and lets go."""
+    """What one store URL stands for; `close` makes everything durable and lets go.
+
+    `erase` removes what a tenant has left, but for its record, its keys and the audit log, and tells how much of each.
+    """
 
     directory: Directory
     mailbox: Mailbox
@@ -54,9 +69,19 @@ class Stores(NamedTuple):
     durable_log: StreamLog | None
     credentials: CredentialStore
     audit: AuditLog
+    erase: Erase
     close: Callable[[], None]
     watch: Callable[[Callable[[], None]], None] = _unwatched
     """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
+
+
+class AdministrationStores(NamedTuple):
+    """What of a store is administered while a relay runs on it, or none does. `close` makes everything durable."""
+
+    credentials: CredentialStore
+    audit: AuditLog
+    erase: Erase
+    close: Callable[[], None]
 
 
 TASK_OWNERS_KEPT_SECONDS = 30 * 24 * 3600.0
@@ -89,14 +114,20 @@ def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
 
     directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
-    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, directory.close)
+
+    async def erase(tenant: str) -> Mapping[str, int]:
+        found = {"agents": directory.erase(tenant), "task_owners": task_index.erase(tenant)}
+        return {**mailbox.erase(tenant), **found}
+
+    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, erase, directory.close)
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
-    from a2a_relay.stores.memory.audit import MemoryAudit
-    from a2a_relay.stores.memory.credentials import MemoryCredentials
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
     from a2a_relay.stores.sqlite.database import Database
     from a2a_relay.stores.sqlite.directory import SqliteDirectory
+    from a2a_relay.stores.sqlite.erasure import erase
     from a2a_relay.stores.sqlite.mailbox import SqliteMailbox
     from a2a_relay.stores.sqlite.stream_log import SqliteStreamLog
     from a2a_relay.stores.sqlite.task_index import SqliteTaskIndex
@@ -109,22 +140,53 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
     )
     task_index.purge()
 
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    async def erase_tenant(tenant: str) -> Mapping[str, int]:
+        task_index.erase(tenant)
+        return await erase(database, tenant)
+
     def close() -> None:
         task_index.flush()
+        credentials.close()
+        audit.close()
         log.close()
         database.close()
 
-    audit = MemoryAudit(clock.now)
     return Stores(
         SqliteDirectory(database),
         SqliteMailbox(database, clock.now),
         task_index,
         log,
-        MemoryCredentials(audit),
+        credentials,
         audit,
+        erase_tenant,
         close,
         database.watch,
     )
+
+
+def open_administration(settings: Settings) -> AdministrationStores:
+    """Open a store beside the relay that may be running on it. Raises SettingsError for `memory:`, or StoreError."""
+    from a2a_relay.stores.sqlite.audit import SqliteAudit
+    from a2a_relay.stores.sqlite.credentials import SqliteCredentials
+    from a2a_relay.stores.sqlite.database import Database
+    from a2a_relay.stores.sqlite.erasure import erase
+
+    if settings.store_file is None:
+        raise SettingsError(f"store {settings.store!r}: only an sqlite store can be administered by itself")
+    clock = LoopClock()
+    database = Database(settings.store_file, on_trouble=_tell_store_trouble, is_guest=True)
+    credentials = SqliteCredentials(database, clock.now, clock.call_soon, clock.call_later)
+    audit = SqliteAudit(database, clock.now)
+
+    def close() -> None:
+        credentials.close()
+        audit.close()
+        database.close()
+
+    return AdministrationStores(credentials, audit, partial(erase, database), close)
 
 
 def _tell_store_trouble(message: str) -> None:
@@ -211,12 +273,33 @@ def read_mail_policy(settings: Settings) -> MailPolicy:
     )
 
 
-def build_node(settings: Settings, stores: Stores, clock: LoopClock, secret: str) -> RelayNode:
+def build_authenticator(settings: Settings, credentials: CredentialStore, secret: str) -> AuthenticatorChain:
+    """Whatever a relay takes for a credential; `secret` is what relay-go's tokens are signed with."""
+    is_open = settings.tenants == "open"
+    key_sets = KeySets(
+        partial(fetch, allows_loopback=settings.is_loopback), LoopClock.monotonic, partial(_tell_trouble, "issuers")
+    )
+    return AuthenticatorChain(
+        credentials,
+        ApiKeys(credentials),
+        SigningKeys(
+            credentials, open_seal(settings), is_open=is_open, on_trouble=partial(_tell_trouble, "signing_keys")
+        ),
+        Issuers(credentials, key_sets, is_open=is_open),
+        LegacyTokens(credentials, SharedSecret(secret), tenants=settings.legacy_tenants, is_open=is_open),
+    )
+
+
+def _tell_trouble(event: str, message: str) -> None:
+    structlog.get_logger("a2a_relay").warning(event, message=message)
+
+
+def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticator: Authenticator) -> RelayNode:
     """The node, with its ports."""
     ports = Ports(
         clock=clock,
         directory=stores.directory,
-        authenticator=SharedSecret(secret),
+        authenticator=authenticator,
         observer=logs.LogObserver(_access_log(settings)),
         stream_logs=(MemoryStreamLog(), stores.durable_log),
         random=random.random,
@@ -239,6 +322,7 @@ def build_app(
     node: RelayNode,
     *,
     on_shutdown: Callable[[], Awaitable[None]],
+    on_startup: Callable[[], None] | None = None,
     bound_url: str = "",
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
@@ -271,7 +355,7 @@ def build_app(
             body_timeout_seconds=settings.body_timeout,
         )
     desk = CallDesk(node, exposure, rules)
-    return RelayApp(node, desk, information, exposure, on_shutdown=on_shutdown, letters=letters)
+    return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
 
 
 def create_app(settings: Settings | None = None) -> RelayApp:
@@ -284,13 +368,14 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     require_certificate(settings)
     clock = LoopClock()
     stores = open_stores(settings, clock)
-    node = build_node(settings, stores, clock, resolve_secret(settings))
+    authenticator = build_authenticator(settings, stores.credentials, resolve_secret(settings))
+    node = build_node(settings, stores, clock, authenticator)
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
         stores.close()
 
-    return build_app(settings, node, on_shutdown=leave)
+    return build_app(settings, node, on_startup=authenticator.load, on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -304,7 +389,8 @@ def serve(settings: Settings) -> int:
     clock = LoopClock()
     stores = open_stores(settings, clock)
     base_url = _base_url(settings, listener.getsockname()[1])
-    node = build_node(settings, stores, clock, secret)
+    authenticator = build_authenticator(settings, stores.credentials, secret)
+    node = build_node(settings, stores, clock, authenticator)
 
     async def close_store() -> None:
         stores.close()
@@ -312,7 +398,13 @@ def serve(settings: Settings) -> int:
     async def leave() -> None:
         await node.leave(settings.leave_grace)
 
-    app = build_app(settings, node, on_shutdown=close_store, bound_url=base_url if settings.is_loopback else "")
+    app = build_app(
+        settings,
+        node,
+        on_startup=authenticator.load,
+        on_shutdown=close_store,
+        bound_url=base_url if settings.is_loopback else "",
+    )
     config = server_config(
         app,
         HttpLimits(settings.max_header_bytes, settings.max_headers, settings.max_target, settings.header_timeout),

@@ -185,7 +185,8 @@ def test_every_default_is_a_value_that_may_be_set() -> None:
     for setting in SETTINGS:
         if setting.default in (None, "", ()) or callable(setting.default):
             continue
-        environ = {setting.env[0]: str(setting.default)}
+        text = ",".join(setting.default) if isinstance(setting.default, tuple) else str(setting.default)
+        environ = {setting.env[0]: text}
         assert getattr(load_only((setting.name,), {}, environ), setting.name) == setting.default
 
 
@@ -303,6 +304,7 @@ def test_a_file_found_in_the_data_directory_cannot_move_it(tmp_path: Path) -> No
         ("access_log", "0"),
         ("access_log", "everything"),
         ("log_format", "xml"),
+        ("legacy_tenants", "acme,../b"),
         ("trusted_proxies", "10.0.0.0/33"),
         ("trusted_proxies", "proxy.example"),
         ("public_url", "relay.example"),
@@ -311,6 +313,7 @@ def test_a_file_found_in_the_data_directory_cannot_move_it(tmp_path: Path) -> No
         ("public_url", "ftp://relay.example"),
         ("root_agent", "echo"),
         ("host", "a\nb"),
+        ("tenants", "closed"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_setting_source_and_value(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.core import scopes
 from a2a_relay.core.address import Address
+from a2a_relay.core.keys import KeyRecord
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused
 
@@ -20,6 +23,15 @@ def require_attach(principal: Principal) -> Address:
     if address is None:
         raise Refused(Reason.UNAUTHENTICATED, "token missing required agent_id claim")
     return address
+
+
+def require_own_key(principal: Principal, keys: Sequence[KeyRecord]) -> None:
+    """Refuse to attach whoever comes with something else than a key of the agent, once it has any. PERMISSION_DENIED.
+
+    `keys` are those of the agent, revoked ones too: to take a key away opens no other door.
+    """
+    if keys and all(key.id != principal.key for key in keys):
+        raise Refused(Reason.PERMISSION_DENIED, "this agent has a key of its own, and attaches with nothing else")
 
 
 def is_visible(principal: Principal, address: Address) -> bool:

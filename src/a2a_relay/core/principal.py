@@ -47,7 +47,8 @@ class Principal:
     networks: tuple[Networks, ...] = ()
     """From where it may come: its address must be in each of these."""
     credential: bytes = field(default=b"", repr=False, compare=False)
-    """The SHA-256 of what it has shown, by which it is asked again whether that is still good."""
+    """The SHA-256 of the key it has shown, or of what has signed its token (of a token of relay-go's: of the token):
+    by that it is asked again whether it is still good."""
     owner: str = field(init=False, repr=False)
     """As whose streams, tasks and letters belong to this party, within its tenant. A key's survives its rotation."""
 

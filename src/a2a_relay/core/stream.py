@@ -197,6 +197,7 @@ class Stream:
         "on_body",
         "on_left",
         "prefix",
+        "principal",
         "reader",
         "resumes",
         "slot",
@@ -213,6 +214,8 @@ class Stream:
         self.window = window
         self.credit = credit
         self.reader = reader
+        self.principal: Principal | None = None
+        """Who reads it, or was the last to."""
         self.has_room = reader is not None
         self.exchange: Exchange | None = None
         self.headers: Mapping[str, str] = NO_HEADERS

@@ -279,6 +279,8 @@ class AgentLink:
 
 
 def _refusal_code(refused: Refused) -> CloseCode:
+    if refused.reason is Reason.UNAUTHENTICATED and refused.retry_after_seconds is not None:
+        return close_codes.RATE_LIMITED  # it is not known yet: whoever comes again may be let in
     if refused.reason in (Reason.UNAUTHENTICATED, Reason.PERMISSION_DENIED):
         return close_codes.AUTH_FAILED
     if refused.reason in (Reason.RATE_LIMITED, Reason.RELAY_BUSY):

@@ -30,7 +30,8 @@ class Feed:
         self._items: deque[Receipt] = deque()
         self._wake = asyncio.Event()
         self.failure: Refused | None = None
-        """Why nothing comes any more: it was read too slowly."""
+        """Why nothing comes any more: it was read too slowly, or its reader may not any more."""
+        self.principal: Principal | None = None
 
     def put(self, receipt: Receipt) -> None:
         """Leave a receipt, if it is of a letter that is followed here."""
@@ -43,6 +44,12 @@ class Feed:
             self.close()
         else:
             self._items.append(receipt)
+        self._wake.set()
+
+    def refuse(self, refused: Refused) -> None:
+        """Its reader may not read any more."""
+        self.failure = refused
+        self.close()
         self._wake.set()
 
     def take(self) -> list[Receipt]:
@@ -83,6 +90,10 @@ class Receipts:
         """How many feeds there are."""
         return sum(self._counts.values())
 
+    def feeds(self) -> list[Feed]:
+        """Everybody who follows."""
+        return [feed for feeds in (*self._by_owner.values(), *self._by_tenant.values()) for feed in feeds]
+
     def publish(self, receipt: Receipt) -> None:
         """Tell everybody who follows this letter, without waiting for anybody."""
         tenant = receipt.address.tenant
@@ -117,5 +128,6 @@ class Receipts:
                     del self._by_owner[party]
 
         feed = Feed(self._buffer, principal.agents, agent, id, forget)
+        feed.principal = principal
         feeds.add(feed)
         return feed

@@ -39,6 +39,7 @@ from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
 from a2a_relay.node.reattach import Reattachment
+from a2a_relay.node.revocation import Revocation
 from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
 from a2a_relay.node.streams import Streams
 from a2a_relay.node.waiter import Waiter
@@ -113,8 +114,8 @@ class RelayNode:
         self.limits = limits
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
-        self._authenticator = ports.authenticator
         self.credentials = ports.credentials
+        self._authenticator = ports.authenticator
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
         self.owners = Owners(ports.task_index, self._hub, ports.credentials)
@@ -141,6 +142,10 @@ class RelayNode:
         self.mail: Mailroom | None = None
         if ports.mailbox is not None:
             self.mail = Mailroom(self, ports.mailbox, mail_policy or MailPolicy(), ports.reach)
+        self.revocation: Revocation | None = None
+        if ports.credentials is not None:
+            self.revocation = Revocation(self, ports.authenticator)
+            ports.credentials.watch(self.revocation.begin)
 
     # clients
 
@@ -155,6 +160,13 @@ class RelayNode:
         """Whether a tenant is not switched off; one that nobody has registered is not."""
         record = self.credentials.tenant(tenant) if self.credentials is not None else None
         return record is None or record.state is TenantState.ACTIVE
+
+    def require_attach(self, principal: Principal) -> Address:
+        """The address that this principal may attach as. Raises PERMISSION_DENIED or UNAUTHENTICATED."""
+        address = access.require_attach(principal)
+        if self.credentials is not None:
+            access.require_own_key(principal, self.credentials.keys_of_agent(address))
+        return address
 
     def submit(self, call: Call, sink: Sink) -> Exchange | HeldCall:
         """Take one unary call. Raises `Refused`; after that its answer comes through the sink.
@@ -217,6 +229,7 @@ class RelayNode:
         position = call.options.position
         if position is not None:
             stream = self.streams.find(call.principal, call.address, position)
+            stream.principal = call.principal
             self.streams.resume(stream, position.offset, reader)
             return stream
         is_owned = self.owners.concern(call)
@@ -228,6 +241,7 @@ class RelayNode:
         else:
             session = self._require_session(call, session)
             stream = self.hand_over_stream(call, session, reader, call.options.timeout_seconds)
+        stream.principal = call.principal
         if is_owned:
             self.owners.watch(call, stream)
         return stream

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from a2a_relay.a2a.agent_card import relay_params, says_streaming
-from a2a_relay.core import access
 from a2a_relay.core import limits as core_limits
 from a2a_relay.core.address import Address
 from a2a_relay.core.credential import Credential
@@ -44,6 +43,7 @@ _ENDS_OF_SESSIONS = (
     close_codes.PROTOCOL_ERROR,
     close_codes.RATE_LIMITED,
     close_codes.SESSION_REPLACED,
+    close_codes.AUTH_FAILED,
 )
 """After these an agent will not go on with its exchanges; after all else its link was cut."""
 
@@ -133,7 +133,7 @@ class Sessions:
         if self._node.is_leaving:
             raise Refused(Reason.RELAY_LEAVING)
         principal = self._node.authenticate(Credential(auth.token))
-        address = access.require_attach(principal)
+        address = self._node.require_attach(principal)
         self._node.agents.require_acceptable_card(auth.agent_card)
         session = self._new_session(principal, address, auth, choose(auth, link.dialect))
         self._register(session, auth.agent_card)
@@ -242,6 +242,17 @@ class Sessions:
                 self._observer.notice("store_trouble", message=str(error))
 
     # what is written to them
+
+    def renew(self, session: Session, principal: Principal) -> None:
+        """What a session's credential is good for has changed, or may have."""
+        session.principal = principal
+
+    def revoke(self, session: Session) -> None:
+        """A session's credential is not good any more: it ends, with whatever it was about to answer."""
+        link = self.links.get(session.id)
+        if link is not None:
+            link.send(session.dialect.goaway("the credential was revoked", None))
+            link.close(close_codes.AUTH_FAILED)
 
     def note_violation(self, session: Session) -> None:
         """An agent that ignores its credit loses the stream; at the second time its link."""

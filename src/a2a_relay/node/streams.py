@@ -65,6 +65,10 @@ class Streams:
         self._streams: dict[str, Stream] = {}
         self._windows = Windows(limits, self.forget)
 
+    def read(self) -> list[Stream]:
+        """The streams that somebody reads now."""
+        return [stream for stream in self._streams.values() if stream.reader is not None]
+
     def __len__(self) -> int:
         """How many streams are known here, those that are over too."""
         return len(self._streams)
@@ -297,6 +301,13 @@ class Streams:
         if self._windows.has_room(stream):
             stream.take()
             self._check(stream)
+
+    def unread_for(self, stream: Stream, refused: Refused) -> None:
+        """A reader may not read any more: it is told so, and the stream goes on as when a reader goes away."""
+        reader = stream.reader
+        if reader is not None:
+            self.leave(stream, reader)
+            reader.end(refused)
 
     def stop_one_unread(self, session: Session) -> None:
         """An agent that has its fill of streams lets the oldest that nobody reads go for a new one."""

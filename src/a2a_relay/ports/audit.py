@@ -36,6 +36,9 @@ class AuditLog(Protocol):
     async def page(self, tenant: str | None, before: int | None = None, limit: int = 50) -> Sequence[AuditRecord]:
         """Entries, the newest first; of one tenant, or of all."""
 
+    async def behind(self, number: int, limit: int = 500) -> Sequence[AuditRecord]:
+        """Entries behind a number, the oldest first: what whoever has read up to there has not seen."""
+
     async def check(self) -> AuditCheck:
         """Read the whole chain."""
 

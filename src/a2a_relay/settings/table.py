@@ -136,6 +136,16 @@ class Settings:
         Kind.TEXT, "", "secret that signs tokens, at least 32 bytes", "secrets", env=("JWT_SECRET",), secret=True
     )
     jwt_secret_file: Path | None = _row(Kind.PATH, None, "file that holds the secret", "secrets", in_help=True)
+    legacy_tenants: tuple[str, ...] = _row(
+        Kind.TENANTS, ("*",), "tenants for which tokens signed with that secret are taken; * stands for all", "secrets"
+    )
+    master_key_file: Path | None = _row(
+        Kind.PATH,
+        None,
+        "file with the key under which secrets of signing keys are stored; made when it is first needed",
+        "secrets",
+        default_text="<data_dir>/master_key",
+    )
 
     tls_cert: Path | None = _row(Kind.PATH, None, "certificate chain (PEM)", "network", in_help=True)
     tls_key: Path | None = _row(Kind.PATH, None, "private key of the certificate (PEM)", "network", in_help=True)

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     SAMPLE = "choice or N"
     NETWORKS = "list of addresses"
+    TENANTS = "list of tenants"
     ADDRESS = "tenant/agent"
     STREAM_RULES = "list of rules"
     MAILBOX_RULES = "list of mailbox rules"
@@ -155,6 +156,14 @@ def _networks(raw: Any, _: Setting) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _tenants(raw: Any, _: Setting) -> tuple[str, ...]:
+    items = [item.strip() for item in raw.split(",")] if isinstance(raw, str) else raw
+    name = re.compile(r"[A-Za-z0-9._~-]{1,128}|\*", re.ASCII)
+    if not isinstance(items, list) or not all(isinstance(item, str) and name.fullmatch(item) for item in items):
+        raise ValueError("a list of tenants, or * for all")
+    return tuple(items)
+
+
 def _address(raw: Any, _: Setting) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}/[A-Za-z0-9._~-]{1,128}", raw, re.ASCII):
         raise ValueError("tenant/agent")
@@ -258,6 +267,7 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.CHOICE: _choice,
     Kind.SAMPLE: _sample,
     Kind.NETWORKS: _networks,
+    Kind.TENANTS: _tenants,
     Kind.ADDRESS: _address,
     Kind.STREAM_RULES: lambda raw, _: _rules(raw, _STREAM_FORM),
     Kind.MAILBOX_RULES: lambda raw, _: _rules(raw, _MAILBOX_FORM),

@@ -7,7 +7,9 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
+from a2a_relay.ports.authenticator import Authenticator
 from a2a_relay.ports.clock import Clock
+from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.directory import Directory
 from a2a_relay.ports.mailbox import Mailbox
 from a2a_relay.ports.observer import Observer
@@ -32,6 +34,8 @@ def make_node(
     policy: StreamPolicy | None = None,
     mailbox: Mailbox | None = None,
     mail_policy: MailPolicy | None = None,
+    credentials: CredentialStore | None = None,
+    authenticator: Authenticator | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -40,11 +44,12 @@ def make_node(
     ports = Ports(
         clock=clock or FakeClock(),
         directory=directory or MemoryDirectory(),
-        authenticator=SharedSecret(TEST_SECRET),
+        authenticator=authenticator or SharedSecret(TEST_SECRET),
         observer=observer or RecordingObserver(),
         stream_logs=(MemoryStreamLog(), durable_log),
         random=lambda: 0.5,
         task_index=MemoryTaskIndex(),
         mailbox=mailbox,
+        credentials=credentials,
     )
     return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)

@@ -392,3 +392,133 @@ def test_what_is_too_many_to_read_is_refused_before_it_costs(params: bytes) -> N
     with pytest.raises(Refused) as refused:
         spans.read(Operation.SEND, params)
     assert refused.value.reason is Reason.INVALID_PARAMS
+
+
+THOUSAND_AND_ONE = b"[" + b",".join([b'"t"'] * 1001) + b"]"
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "settled", "reason", "words"),
+    [
+        (Operation.SEND, b'{"message":{},"request":{}}', {}, Reason.AMBIGUOUS_FIELD, "two messages"),
+        (
+            Operation.SEND,
+            b'{"message":{},"configuration":{"taskPushNotificationConfig":{},"pushNotificationConfig":{}}}',
+            {},
+            Reason.AMBIGUOUS_FIELD,
+            "two push notification configs",
+        ),
+        (
+            Operation.SEND,
+            b'{"message":{"taskId":"t"},"configuration":{"pushNotificationConfig":{"taskId":"other"}}}',
+            {},
+            Reason.AMBIGUOUS_FIELD,
+            "the push notification config names another task",
+        ),
+        (
+            Operation.PUSH_SET,
+            b'{"taskId":"t","url":"https://a.example","pushNotificationConfig":{"url":"https://b.example"}}',
+            {},
+            Reason.AMBIGUOUS_FIELD,
+            "two push notification targets",
+        ),
+        (Operation.GET, b'{"id":"t","taskId":"u"}', {}, Reason.AMBIGUOUS_FIELD, "two tasks are named"),
+        (Operation.GET, b'{"id":"t","name":"tasks/u"}', {}, Reason.AMBIGUOUS_FIELD, "two tasks are named"),
+        (Operation.GET, b'{"taskId":"t"}', {}, Reason.AMBIGUOUS_FIELD, "the task is named by the field 'id'"),
+        (
+            Operation.SEND,
+            b'{"message":{"referenceTaskIds":%b}}' % THOUSAND_AND_ONE,
+            {},
+            Reason.INVALID_PARAMS,
+            "more than 1000 referenceTaskIds",
+        ),
+        (
+            Operation.SEND,
+            b'{"message":{"referenceTaskIds":"t"}}',
+            {},
+            Reason.INVALID_PARAMS,
+            "referenceTaskIds must be an array",
+        ),
+        (
+            Operation.SEND,
+            b'{"message":{"referenceTaskIds":["\\ud800"]}}',
+            {},
+            Reason.INVALID_PARAMS,
+            "referenceTaskIds hold half a character",
+        ),
+        (Operation.GET, b'{"ID":"t"}', {}, Reason.AMBIGUOUS_FIELD, "spell the field 'id' that way"),
+        (
+            Operation.SEND,
+            b'{"message":{"TASK_ID":"t"}}',
+            {"is_protobuf": True},
+            Reason.AMBIGUOUS_FIELD,
+            "spell the field 'taskId' that way",
+        ),
+        (
+            Operation.SEND,
+            b'{"message":{"task_id":"t","taskId":"t"}}',
+            {"is_protobuf": True},
+            Reason.AMBIGUOUS_FIELD,
+            "the field 'taskId' stands twice, in two spellings",
+        ),
+        (
+            Operation.SEND,
+            b'{"message":{},"configuration":{"pushNotificationConfig":{"TASK_ID":"t"}}}',
+            {"is_protobuf": True},
+            Reason.AMBIGUOUS_FIELD,
+            "spell the field 'taskId' that way",
+        ),
+        (
+            Operation.GET,
+            b'{"id":"u"}',
+            {"path": {"id": "t"}},
+            Reason.AMBIGUOUS_FIELD,
+            "the field 'id' differs from the path",
+        ),
+        (
+            Operation.PUSH_GET,
+            b'{"parent":"tasks/u"}',
+            {"path": {"taskId": "t"}},
+            Reason.AMBIGUOUS_FIELD,
+            "the field 'parent' differs from the path",
+        ),
+        (Operation.GET, b'{"id":7}', {}, Reason.INVALID_PARAMS, "the field 'id' must be a string"),
+        (Operation.GET, b'{"id":"\\ud800"}', {}, Reason.INVALID_PARAMS, "the field 'id' holds half a character"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    operation: Operation, params: bytes, settled: dict[str, Any], reason: Reason, words: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        spans.read(operation, params, **settled)
+    assert (caught.value.reason, caught.value.message) == (reason, words)
+
+
+def test_what_is_no_object_is_said_with_the_place() -> None:
+    with pytest.raises(Refused) as caught:
+        spans.read(Operation.GET, b"[]")
+    assert (caught.value.reason, caught.value.message[:10].strip() != "") == (Reason.INVALID_PARAMS, True)
+    assert "None" not in caught.value.message
+
+
+@pytest.mark.parametrize("operation", [Operation.LIST, Operation.GET, Operation.PUSH_SET, Operation.EXTENDED_CARD])
+def test_the_tenant_in_the_params_is_read_of_every_operation(operation: Operation) -> None:
+    assert spans.read(operation, b'{"tenant":"acme"}').tenant == "acme"
+
+
+def test_a_thousand_references_are_read_and_null_is_none() -> None:
+    thousand = b"[" + b",".join([b'"t"'] * 1000) + b"]"
+    assert len(spans.read(Operation.SEND, b'{"message":{"referenceTaskIds":%b}}' % thousand).reference_task_ids) == 1000
+    assert spans.read(Operation.SEND, b'{"message":{"referenceTaskIds":null}}').reference_task_ids == ()
+
+
+def test_a_push_config_may_repeat_the_task_of_its_message() -> None:
+    found = spans.read(
+        Operation.SEND,
+        b'{"message":{"taskId":"t"},"configuration":{"pushNotificationConfig":{"taskId":"t","url":"https://a.example"}}}',
+    )
+    assert (found.task_id, found.push_url) == ("t", "https://a.example")
+
+
+def test_a_name_that_is_no_task_of_0_3_names_none() -> None:
+    assert spans.read(Operation.PUSH_GET, b'{"taskId":"t","name":"anything/else"}').task_id == "t"

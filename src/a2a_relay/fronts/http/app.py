@@ -35,15 +35,20 @@ class RelayApp:
         exposure: Exposure,
         *,
         on_shutdown: Hook,
+        on_startup: Callable[[], None] | None = None,
         letters: Letters | None = None,
     ) -> None:
-        """`letters` is where questions about letters are answered; without it there are none."""
+        """`letters` is where questions about letters are answered; without it there are none.
+
+        `on_startup` is called when the loop runs and nobody has come yet.
+        """
         self.node = node
         self.desk = desk
         self._calls = Calls(desk)
         self._information = information
         self._letters = letters
         self.exposure = exposure
+        self._on_startup = on_startup
         self._on_shutdown = on_shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,6 +149,8 @@ class RelayApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self._on_startup is not None:
+            self._on_startup()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._on_shutdown()

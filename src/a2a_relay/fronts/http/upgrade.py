@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from a2a_relay.core import access
 from a2a_relay.core.credential import Credential
 from a2a_relay.core.target import Surface
 from a2a_relay.fronts.http.head import bearer
@@ -31,7 +30,7 @@ class Upgrade(NamedTuple):
         if self.subprotocol is None:
             return None
         auth = Auth(bearer(self.headers))
-        access.require_attach(node.authenticate(Credential(auth.token)))
+        node.require_attach(node.authenticate(Credential(auth.token)))
         return auth
 
 

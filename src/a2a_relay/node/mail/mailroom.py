@@ -70,6 +70,8 @@ class Mailroom:
         self._keys = LiveKeys(node.clock, node.limits, node.streams)
         self._boxes: set[Address] = set(backlog)
         """Agents for which letters may be waiting."""
+        self.held: set[HeldCall] = set()
+        """Unary calls that wait for an agent, or for what becomes of them."""
         self.janitor = Janitor(self)
 
     @property
@@ -134,6 +136,8 @@ class Mailroom:
             self.node.exchanges.abandon(exchange)
 
     async def _serve(self, held: Held) -> None:
+        if isinstance(held, HeldCall):
+            self.held.add(held)
         try:
             if held.call.operation in SENDS:
                 await self._send(held)
@@ -151,6 +155,8 @@ class Mailroom:
         except Exception:  # a bug: it is told of, and whoever called is not left waiting
             held.refuse(Refused(Reason.INTERNAL))
             raise
+        finally:
+            self.held.discard(held)
 
     async def _send(self, held: Held) -> None:
         """Deliver a message now, or after a short wait, or queue it."""

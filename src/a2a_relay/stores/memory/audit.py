@@ -1,24 +1,30 @@
-"""The audit log in memory: gone with its process."""
+"""The audit log in memory: gone with its process, and of no more than so many entries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 
-from a2a_relay.core.audit import FIRST_HASH, AuditFact, AuditRecord, chain, is_chained
+from a2a_relay.core.audit import FIRST_HASH, AuditFact, AuditRecord, chain
+from a2a_relay.core.audit_check import ChainCheck
 from a2a_relay.ports.audit import AuditCheck, AuditHead
+
+MAX_ENTRIES = 10_000
 
 
 class MemoryAudit:
-    """Entries in a list."""
+    """Entries in a list; the oldest go when there are too many."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._records: list[AuditRecord] = []
+        self._begins_at = 1
 
     def write(self, fact: AuditFact) -> None:
         number, previous = self.head
         self._records.append(chain(number + 1, self._now(), fact, previous))
+        if len(self._records) > MAX_ENTRIES * 1.1:
+            self._keep(self._records[-MAX_ENTRIES:])
 
     @property
     def head(self) -> AuditHead:
@@ -35,17 +41,22 @@ class MemoryAudit:
         )
         return list(islice(meant, limit))
 
+    async def behind(self, number: int, limit: int = 500) -> Sequence[AuditRecord]:
+        start = max(number + 1 - self._begins_at, 0)
+        return self._records[start : start + limit]
+
     async def check(self) -> AuditCheck:
-        previous: AuditRecord | None = None
-        for record in self._records:
-            follows = previous is None or (record.previous, record.number) == (previous.hash, previous.number + 1)
-            if not follows or not is_chained(record):
-                return AuditCheck(len(self._records), self.head, record.number)
-            previous = record
-        return AuditCheck(len(self._records), self.head)
+        check = ChainCheck()
+        check.follow(self._records, self._begins_at)
+        return AuditCheck(check.entries, AuditHead(check.number, check.hash), check.broken_at)
 
     async def purge(self, before: float) -> int:
-        kept = [record for record in self._records[:-1] if record.at >= before] + self._records[-1:]
-        removed = len(self._records) - len(kept)
-        self._records = kept
-        return removed
+        old = len(self._records)
+        kept = list(dropwhile(lambda record: record.at < before, self._records)) or self._records[-1:]
+        self._keep(kept)
+        return old - len(kept)
+
+    def _keep(self, records: list[AuditRecord]) -> None:
+        self._records = records
+        if records:
+            self._begins_at = records[0].number

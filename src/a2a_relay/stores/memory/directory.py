@@ -35,5 +35,9 @@ class MemoryDirectory:
             del self._tenants[address.tenant]
         return True
 
+    def erase(self, tenant: str) -> int:
+        """Forget all agents of a tenant; how many."""
+        return len(self._tenants.pop(tenant, {}))
+
     def close(self) -> None:
         self._tenants.clear()

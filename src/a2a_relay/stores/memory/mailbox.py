@@ -284,6 +284,24 @@ class MemoryMailbox:
         entries = self._audit.get(tenant, ())
         return [entry for entry, _ in zip(reversed(entries), range(limit), strict=False)]
 
+    def erase(self, tenant: str) -> Mapping[str, int]:
+        """Forget whatever a tenant has left here: how much of each."""
+        letters = [kept.letter for kept in self._tenants.pop(tenant, {}).values()]
+        ids = {letter.id for letter in letters}
+        scopes = [scope for scope, key in self._keys.items() if key.id in ids]
+        boxes = [address for address in self._boxes if address.tenant == tenant]
+        for id in ids:
+            del self._letters[id]
+            self._expired_unswept.pop(id, None)
+        for scope in scopes:
+            del self._keys[scope]
+        for address in boxes:
+            del self._boxes[address]
+        acts = self._audit.pop(tenant, ())
+        return {
+            "letters": len(letters), "idempotency_keys": len(scopes), "mailboxes": len(boxes), "letter_acts": len(acts)
+        }  # fmt: skip
+
     # steps
 
     def _held(self, address: Address, id: str, lease: str) -> Kept | None:

@@ -27,3 +27,11 @@ class MemoryTaskIndex:
 
     def knows(self, tenant: str) -> bool:
         return tenant in self._tenants
+
+    def erase(self, tenant: str) -> int:
+        """Forget a tenant's owners; how many."""
+        kept = {key: owner for key, owner in self._owners.items() if key[0].tenant != tenant}
+        removed = len(self._owners) - len(kept)
+        self._owners = kept
+        self._tenants.discard(tenant)
+        return removed

@@ -16,7 +16,7 @@ from a2a_relay.errors import StoreError
 from a2a_relay.stores.sqlite.opening import migrate, open_file
 from a2a_relay.stores.sqlite.queries import in_few_steps, load_queries
 from a2a_relay.stores.sqlite.record import AcceptedRecord
-from a2a_relay.stores.sqlite.writer import Chores, Share, Statement, Together, Work, Writer
+from a2a_relay.stores.sqlite.writer import Chores, Procedure, Share, Statement, Together, Work, Writer
 
 _FLUSH_SECONDS = 10.0
 
@@ -65,7 +65,7 @@ class Database:
         self._closing = threading.Event()
         self._lookers: ThreadPoolExecutor | None = None
         self._looker: sqlite3.Connection | None = None
-        self._writer = Writer(partial(open_file, path), self._tell, Chores(self._record, self._tell_watchers, reach))
+        self._writer = Writer(partial(open_file, path), self._tell, Chores(self._record, self.tell_watchers, reach))
 
     @property
     def commits(self) -> int:
@@ -98,9 +98,9 @@ class Database:
         except sqlite3.Error as error:
             raise StoreError(f"the store {self.path} cannot be read: {error}") from error
 
-    def write(self, statement: Statement) -> None:
+    def write(self, statement: Statement | Procedure) -> None:
         """Queue one write."""
-        self.write_together((statement,))
+        self._writer.queue((statement,))
 
     def write_together(self, statements: Sequence[Statement]) -> None:
         """Queue writes of one commit, at least one."""
@@ -168,7 +168,8 @@ class Database:
         if self.record is not None:
             self.record.note(connection)
 
-    def _tell_watchers(self) -> None:
+    def tell_watchers(self) -> None:
+        """Have everybody distrust what he knows of the file."""
         for watcher in self._watchers:
             with suppress(RuntimeError):  # a loop that is closed takes no more calls
                 watcher()

@@ -72,6 +72,12 @@ class SqliteTaskIndex:
             self._database.write_together(list(statements_of("put_task_owners", rows)))
         self._make_room()
 
+    def erase(self, tenant: str) -> None:
+        """Forget what is known of a tenant here; what is in the file is removed from there by others, behind this."""
+        self.flush()
+        self._owners = {key: owner for key, owner in self._owners.items() if key[0].tenant != tenant}
+        self._tenants.discard(tenant)
+
     def purge(self) -> None:
         """Forget what was learned too long ago."""
         before = int(self._now() - self._kept_seconds) // _HOUR

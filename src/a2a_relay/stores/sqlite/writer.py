@@ -42,6 +42,14 @@ class Statement(NamedTuple):
     is_awaited: bool = False
 
 
+class Procedure(NamedTuple):
+    """As a statement, in more than one step: run in the transaction, and run again until it is committed."""
+
+    run: Callable[[sqlite3.Connection], object]
+    on_commit: Callable[[], None] | None = None
+    is_awaited: bool = False
+
+
 class Work(Generic[T]):
     """Something to do inside of a group's transaction, and the future that learns its result after the commit.
 
@@ -100,7 +108,8 @@ class Share(Work[T]):
         return outcome
 
 
-Item = Statement | Work[Any]
+Unawaited = Statement | Procedure
+Item = Unawaited | Work[Any]
 
 
 class Chores(NamedTuple):
@@ -119,8 +128,8 @@ class Writer:
     """Writes what is queued, in order, until it is closed.
 
     A group that cannot be committed (the file is locked, the disk is full) leaves nothing in the file: its work fails
-    at once, with StoreError, and its statements are tried again until they can be committed; `tell` hears of it once.
-    A statement that can never be carried out is left out, and told as well.
+    at once, with StoreError, and its statements and procedures are tried again until they can be committed; `tell`
+    hears of it once. One of these that can never be carried out is left out, and told as well.
     """
 
     def __init__(self, open_connection: Callable[[], sqlite3.Connection], tell: Callable[[str], None], chores: Chores):
@@ -130,7 +139,7 @@ class Writer:
         self._chores = chores
         self._queue: queue.SimpleQueue[Sequence[Item]] = queue.SimpleQueue()
         self._hurry = threading.Event()  # set before an awaited write is queued, so that none is waited past
-        self._unsettled: list[Statement] = []  # could not be committed yet
+        self._unsettled: list[Unawaited] = []  # could not be committed yet
         self._retry_at = 0.0
         self._unrecorded_since: float | None = None
         self._watched_at = 0.0
@@ -216,13 +225,13 @@ class Writer:
         """Commit a group and what is unsettled, and tell; or take care that nothing is lost but time."""
         works = [item for item in group if isinstance(item, Work)]
         if self._unsettled and not works and not is_last and time.monotonic() < self._retry_at:
-            self._unsettled += (item for item in group if isinstance(item, Statement))
+            self._unsettled += (item for item in group if not isinstance(item, Work))
             return
         items: list[Item] = [*self._unsettled, *group]
         error = self._commit(connection, items)
         if error is not None and not isinstance(error, sqlite3.OperationalError):
             items, error = self._commit_one_by_one(connection, items)
-        statements = [item for item in items if isinstance(item, Statement)]
+        statements = [item for item in items if not isinstance(item, Work)]
         if error is None:
             self._unsettled = []
             for statement in statements:
@@ -272,13 +281,13 @@ class Writer:
             error = self._commit(connection, [item])
             if error is None:
                 done.append(item)
-            elif isinstance(error, sqlite3.OperationalError) and isinstance(item, Statement):
+            elif isinstance(error, sqlite3.OperationalError) and not isinstance(item, Work):
                 for statement in done:
-                    if isinstance(statement, Statement) and statement.on_commit is not None:
+                    if not isinstance(statement, Work) and statement.on_commit is not None:
                         statement.on_commit()
                 _fail(items[at:], error)
                 return list(items[at:]), error
-            elif isinstance(item, Statement):
+            elif not isinstance(item, Work):
                 self._tell(f"cannot take a write, which is left out: {error}")
         return done, None
 
@@ -293,6 +302,8 @@ def _run_all(connection: sqlite3.Connection, items: Sequence[Item]) -> bool:
         if isinstance(item, Statement):
             execute = connection.executemany if item.is_many else connection.execute
             execute(item.sql, item.parameters)
+        elif isinstance(item, Procedure):
+            item.run(connection)
         elif len(run) == 1:
             if not _run_alone(connection, item):
                 return False
