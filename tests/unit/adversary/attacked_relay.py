@@ -1,4 +1,4 @@
-"""A relay that strangers share, in memory behind both lanes, with what belongs to Ann of acme; and whoever is after it."""
+"""A relay that strangers share, behind both lanes, with what belongs to Ann of acme; and whoever is after it."""
 
 from __future__ import annotations
 

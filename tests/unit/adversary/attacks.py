@@ -213,17 +213,16 @@ def _encoded(text: str) -> str:
 
 
 _PATHS: dict[str, Callable[[str], str]] = {
-    "plain": lambda id: quote(id),
+    "plain": quote,
     "encoded": _encoded,
-    "one encoded": lambda id: _encoded(id[0]) + quote(id[1:]),
+    "one encoded": lambda text: _encoded(text[0]) + quote(text[1:]),
 }
 
 
 def _rest() -> Iterator[Attack]:
     for method in METHODS:
         for head in ("", "v1/", "other-tenant/"):
-            for attack in _rest_of(method.operation, head):
-                yield attack
+            yield from _rest_of(method.operation, head)
     for operation, path in ((Operation.SEND, "message/send"), (Operation.STREAM, "message/stream")):
         yield from _rest_sends(operation, path)
     for kind in ("task", "letter"):
@@ -320,7 +319,7 @@ def _contradicting(verb: str, target: str, name: str, id: str) -> Request:
 
 
 def _streams() -> Iterator[Attack]:
-    writings = {**_PATHS, "in upper case": lambda id: id.upper()}
+    writings = {**_PATHS, "in upper case": lambda text: text.upper()}
     for label, write in writings.items():
         for verb in ("GET", "HEAD"):
             yield Attack(
@@ -357,7 +356,7 @@ def _streams() -> Iterator[Attack]:
 
 
 def _letters() -> Iterator[Attack]:
-    for label, write in {**_PATHS, "in upper case": lambda id: id.upper()}.items():
+    for label, write in {**_PATHS, "in upper case": lambda text: text.upper()}.items():
         for surface, path in (
             (Surface.LETTER, "tasks/{}"),
             (Surface.LETTER_RECEIPT, "letters/{}"),
