@@ -46,5 +46,5 @@ async def test_foreign_and_unknown_cost_the_same_calls(who: str, ask: Any) -> No
     for ids in (relay.anns, unknown):  # what is made once is made
         calls_of(relay, who, ask(ids))
     theirs, nobodys = (calls_of(relay, who, ask(ids)) for ids in (relay.anns, unknown))
-    # Of a stream that is not in memory the log is asked, too: its id has 128 random bits, so that nobody has one to try.
+    # Of a stream that is not in memory the log is asked, too: its id has 128 random bits: nobody has one to try.
     assert abs(theirs - nobodys) <= (3 if ask is get_stream else 0)
