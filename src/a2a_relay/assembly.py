@@ -37,7 +37,7 @@ from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
 from a2a_relay.fronts.http.exposure import Exposure
-from a2a_relay.fronts.http.information import Information
+from a2a_relay.fronts.http.information import Information, InformationRules
 from a2a_relay.fronts.http.letters import Letters
 from a2a_relay.node.clock import LoopClock
 from a2a_relay.node.letter_desk import LetterDesk
@@ -387,10 +387,13 @@ def build_app(
     information = Information(
         node,
         exposure,
-        legacy_version=settings.legacy_version,
-        card_max_age=int(settings.card_max_age),
-        cards_are_public=settings.card_visibility == "public",
-        root_agent=_root_agent(settings),
+        InformationRules(
+            legacy_version=settings.legacy_version,
+            card_max_age=int(settings.card_max_age),
+            cards_are_public=_cards_are_public(settings),
+            tenants_are_open=settings.tenants == "open",
+            root_agent=_root_agent(settings),
+        ),
     )
     letters = None
     if node.mail is not None:
@@ -552,11 +555,16 @@ def _root_agent(settings: Settings) -> Address | None:
     return Address(tenant, agent) if agent else None
 
 
+def _cards_are_public(settings: Settings) -> bool:
+    """`auto`: anybody may read cards where anybody may be a tenant, and nobody else's where strangers share (S8)."""
+    return settings.card_visibility == "public" or (settings.card_visibility == "auto" and settings.tenants == "open")
+
+
 def _push_rule(settings: Settings) -> str:
     """`auto`: anything goes at home, only public targets where strangers call (decision 27)."""
     if settings.push_targets != "auto":
         return settings.push_targets
-    return ANY if settings.is_loopback else PUBLIC
+    return ANY if settings.is_loopback and settings.tenants == "open" else PUBLIC
 
 
 def _access_log(settings: Settings) -> str:

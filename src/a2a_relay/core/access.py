@@ -57,6 +57,11 @@ def require_scope(principal: Principal, *any_of: str) -> None:
         raise _missing(any_of[0])
 
 
+def has_scope(principal: Principal, scope: str) -> bool:
+    """Whether its scopes hold this one."""
+    return principal.scopes is None or scope in principal.scopes
+
+
 def _missing(scope: str) -> Refused:
     return Refused(Reason.PERMISSION_DENIED, f"this credential has no scope {scope}", metadata={"scope": scope})
 

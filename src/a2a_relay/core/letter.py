@@ -212,6 +212,8 @@ class Filter(NamedTuple):
     context_id: str = ""
     id: str = ""
     before: float | None = None
+    agents: tuple[str, ...] | None = None
+    """Only letters to these, whatever else is asked for; None: to any."""
 
 
 class Act(NamedTuple):

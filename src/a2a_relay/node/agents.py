@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from a2a_relay.a2a import agent_card
+from a2a_relay.core import access
 from a2a_relay.core.address import Address, is_name
 from a2a_relay.core.hub import Hub
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.principal import Principal
 from a2a_relay.core.session import Session
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.ports.clock import Clock
 from a2a_relay.ports.directory import AgentRecord, Directory
 
 _SEEN_LIMIT = 10_000
+_NAMED = 20
+"""Agents that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +125,42 @@ class Agents:
         record = self._directory.get(address)
         return None if record is None else self._view(record, self._hub.find(address))
 
+    def visible_to(self, principal: Principal, tenant: str) -> list[AgentView]:
+        """A tenant's agents that are not hidden from a principal, by name. Whose tenant it is is not asked here."""
+        views = self.of_tenant(tenant)
+        if principal.agents is None:
+            return views
+        return [view for view in views if view.record.address.agent in principal.agents]
+
+    def names_for(self, principal: Principal) -> list[str]:
+        """The agents that a principal may call in its tenant, as far as it may know of any; the first of them."""
+        if not access.has_scope(principal, "agents:read"):
+            return []
+        return [view.record.address.agent for view in self.visible_to(principal, principal.tenant)[:_NAMED]]
+
     def of_tenant(self, tenant: str) -> list[AgentView]:
         """All agents of a tenant, by name."""
         live = self._hub.of_tenant(tenant)
         return [self._view(record, live.get(record.address.agent)) for record in self._directory.of_tenant(tenant)]
 
-    def at_root(self, tenant: str, default: Address | None) -> Address:
-        """The agent that a tenant's callers reach at `/`: the configured one, or their only one.
+    def at_root(self, principal: Principal, default: Address | None) -> Address:
+        """The agent that a caller reaches at `/`: the configured one, or the only one that it may see.
 
-        Raises AGENT_NOT_FOUND, or AGENT_AMBIGUOUS with their names.
+        Raises AGENT_NOT_FOUND, or AGENT_AMBIGUOUS with the names of those it may see.
         """
-        if default is not None and default.tenant == tenant:
+        if default is not None and access.is_visible(principal, default):
             return default
-        agents = self._directory.of_tenant(tenant)
+        agents = [
+            record.address
+            for record in self._directory.of_tenant(principal.tenant)
+            if access.is_visible(principal, record.address)
+        ]
         if not agents:
             raise Refused(Reason.AGENT_NOT_FOUND)
         if len(agents) > 1:
-            names = ", ".join(record.address.agent for record in agents[:20])
-            raise Refused(Reason.AGENT_AMBIGUOUS, metadata={"agents": names})
-        return agents[0].address
+            names = ", ".join(self.names_for(principal))
+            raise Refused(Reason.AGENT_AMBIGUOUS, metadata={"agents": names} if names else {})
+        return agents[0]
 
     def last_seen_at(self, address: Address) -> float:
         """When an agent was attached last; 0 for one that never was, or is not known."""

@@ -1,4 +1,7 @@
-"""What senders and operators may ask about letters. Each question is authorized before anything is looked up."""
+"""What senders and operators may ask about letters. Each question is authorized before anything is looked up.
+
+Nobody is told anything of letters to agents that are hidden from it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ MAX_PAGE = 200
 _RECENT = 20
 """Entries among which the one is that was just written: so many operators are not at work at once."""
 ALL = Filter()
+LETTERS_READ = "letters:read"
 
 
 class LetterParts(NamedTuple):
@@ -40,11 +44,12 @@ class LetterParts(NamedTuple):
 
 
 class LetterDesk:
-    """Reading is for senders, of their own letters, and for the tenant's admin; changing is for the admin alone.
+    """Reading is for senders, of their own letters, and for the tenant's admin and the relay's operators; changing
+    is for those alone.
 
     Whoever asks for one letter that is not his to read gets LETTER_NOT_FOUND, as for one that does not exist; for
-    another tenant's letters as a whole TENANT_MISMATCH; without the role PERMISSION_DENIED. What changes letters of
-    others needs a reason and is written down: in the store, by the same step, and in the log.
+    another tenant's letters as a whole TENANT_MISMATCH; without the role or the scope PERMISSION_DENIED. What changes
+    letters of others needs a reason and is written down: in the store, by the same step, and in the log.
     """
 
     def __init__(self, parts: LetterParts) -> None:
@@ -58,11 +63,33 @@ class LetterDesk:
     # reading
 
     async def show(self, principal: Principal, tenant: str, id: str) -> Letter:
-        """One letter with its history. Raises LETTER_NOT_FOUND."""
-        if principal.tenant != tenant:
+        """One letter with its history. Raises LETTER_NOT_FOUND, PERMISSION_DENIED.
+
+        An operator sees it without bodies: what was sent, and what was answered.
+        """
+        access.require_scope(principal, LETTERS_READ)
+        letter = await self._find(principal, tenant, id)
+        return letter._replace(params=b"", answer=None) if principal.role is Role.OPERATOR else letter
+
+    async def poll(self, principal: Principal, tenant: str, id: str) -> Letter:
+        """One letter with its answer: tasks of one's own may be read by it, too. Operators read no answers.
+
+        Raises LETTER_NOT_FOUND, PERMISSION_DENIED.
+        """
+        access.require_scope(principal, "tasks:read", LETTERS_READ)
+        if principal.role is Role.OPERATOR:
+            raise Refused(Reason.PERMISSION_DENIED)
+        return await self._find(principal, tenant, id)
+
+    async def _find(self, principal: Principal, tenant: str, id: str) -> Letter:
+        if principal.tenant != tenant and principal.role is not Role.OPERATOR:
             raise Refused(Reason.LETTER_NOT_FOUND)
         letter = await self._mailbox.find(tenant, id)
-        if letter is None or not (principal.role is Role.ADMIN or letter.owner == principal.owner):
+        if (
+            letter is None
+            or not (access.is_admin(principal) or letter.owner == principal.owner)
+            or (principal.agents is not None and letter.address.agent not in principal.agents)
+        ):
             raise Refused(Reason.LETTER_NOT_FOUND)
         return letter
 
@@ -71,32 +98,41 @@ class LetterDesk:
     ) -> Page:
         """Letters, the newest first; a sender's own whatever the filter says of owners. At most MAX_PAGE at a time."""
         access.require_tenant(principal, tenant)
-        if principal.role is not Role.ADMIN:
+        access.require_scope(principal, LETTERS_READ)
+        if not access.is_admin(principal):
             filter = filter._replace(owner=principal.owner)
-        return await self._mailbox.list(tenant, filter, after, min(limit, MAX_PAGE))
+        return await self._mailbox.list(tenant, _within(principal, filter), after, min(limit, MAX_PAGE))
 
     def follow(self, principal: Principal, tenant: str, agent: str = "") -> Feed:
         """Follow letters as a whole: one's own, an admin all of the tenant. Raises RATE_LIMITED."""
         access.require_tenant(principal, tenant)
-        return self._receipts.follow(principal, agent)
+        access.require_scope(principal, LETTERS_READ)
+        return self._receipts.follow(principal, tenant, agent)
 
     def follow_one(self, principal: Principal, tenant: str, id: str) -> Feed:
         """Follow one letter, whether or not it is there: only its own sender and the admin are told anything.
 
-        Raises LETTER_NOT_FOUND for another tenant's, RATE_LIMITED.
+        Raises LETTER_NOT_FOUND for another tenant's, PERMISSION_DENIED, RATE_LIMITED.
         """
-        if principal.tenant != tenant:
+        access.require_scope(principal, LETTERS_READ)
+        if principal.tenant != tenant and principal.role is not Role.OPERATOR:
             raise Refused(Reason.LETTER_NOT_FOUND)
-        return self._receipts.follow(principal, id=id)
+        return self._receipts.follow(principal, tenant, id=id)
 
     async def mailboxes(self, principal: Principal, tenant: str) -> tuple[MailboxView, ...]:
         """The tenant's mailboxes that hold anything."""
-        self.require_admin(principal, tenant)
-        return tuple(await self._mailbox.mailboxes(tenant))
+        access.require_admin(principal, tenant, LETTERS_READ)
+        found = await self._mailbox.mailboxes(tenant)
+        return tuple(view for view in found if principal.agents is None or view.address.agent in principal.agents)
 
     async def audit(self, principal: Principal, tenant: str, limit: int) -> tuple[AuditEntry, ...]:
-        """What was done to letters of others, the newest first; at most MAX_PAGE."""
-        self.require_admin(principal, tenant)
+        """What was done to letters of others, the newest first; at most MAX_PAGE.
+
+        Not for whoever may see some agents only: acts are of the tenant as a whole.
+        """
+        access.require_admin(principal, tenant, LETTERS_READ)
+        if principal.agents is not None:
+            raise Refused(Reason.PERMISSION_DENIED)
         return tuple(await self._mailbox.audit(tenant, min(limit, MAX_PAGE)))
 
     # changing
@@ -111,6 +147,7 @@ class LetterDesk:
         """
         act = self._act(principal, tenant, reason)
         _require_choice(filter, is_all=is_all)
+        filter = _within(principal, filter)
         ttl_seconds = self._policy.rules_for(Address(tenant, filter.agent or "*")).ttl_seconds
         with self._waking(await self._meant(tenant, filter)):
             whose = await self._mailbox.redrive(tenant, filter, ttl_seconds, act)
@@ -128,6 +165,7 @@ class LetterDesk:
         """Remove letters that are not in delivery; how many. Raises INVALID_PARAMS as `redrive` does."""
         act = self._act(principal, tenant, reason)
         _require_choice(filter, is_all=is_all)
+        filter = _within(principal, filter)
         touched = await self._meant(tenant, filter)
         with self._waking(touched):
             count = await self._mailbox.purge(tenant, filter, act)
@@ -140,7 +178,8 @@ class LetterDesk:
         """The mailboxes that an act may touch."""
         if filter.agent:
             return (Address(tenant, filter.agent),)
-        return tuple(view.address for view in await self._mailbox.mailboxes(tenant))
+        found = [view.address for view in await self._mailbox.mailboxes(tenant)]
+        return tuple(address for address in found if filter.agents is None or address.agent in filter.agents)
 
     @contextmanager
     def _waking(self, touched: tuple[Address, ...]) -> Iterator[None]:
@@ -166,7 +205,8 @@ class LetterDesk:
 
     async def _set_paused(self, principal: Principal, address: Address, reason: str, *, is_paused: bool) -> None:
         act = self._act(principal, address.tenant, reason)
-        if not self._agents.is_known(address):
+        is_hidden = principal.agents is not None and address.agent not in principal.agents
+        if is_hidden or not self._agents.is_known(address):
             raise Refused(Reason.AGENT_NOT_FOUND)
         await self._mailbox.pause(address, is_paused, act)
         self._tell(address.tenant, "pause" if is_paused else "resume", address.agent, 0, act)
@@ -187,6 +227,11 @@ class LetterDesk:
         )
         if self._log is not None:
             self._log.write(AuditFact(tenant, act.actor, f"letters.{action}", target, reason=act.reason, times=touched))
+
+
+def _within(principal: Principal, filter: Filter) -> Filter:
+    """A filter of letters to agents that a principal may see."""
+    return filter if principal.agents is None else filter._replace(agents=tuple(sorted(principal.agents)))
 
 
 def _require_choice(filter: Filter, *, is_all: bool) -> None:

@@ -1,7 +1,9 @@
 """Which caller a task or a context belongs to, so that another one of the same tenant cannot use it (security rule S3).
 
-Learned from the first answer of a send, without waiting for any disk (decision 30). An id whose owner is not known is
-its tenant's: one that the agent made by itself, or that was made before anybody but admins called there.
+Learned from the first answer of a send, without waiting for any disk (decision 30). A task whose owner is not known
+(one that the agent made by itself, or that was made before anybody but admins called there) is its tenant's until the
+tenant has keys of senders or agents, or issuers of them: from then on it is its admins'. A context that nobody is known
+to use belongs to whoever uses it first.
 """
 
 from __future__ import annotations
@@ -19,18 +21,24 @@ from a2a_relay.core.letter import ID_PREFIX
 from a2a_relay.core.principal import Role
 from a2a_relay.core.stream import Stream
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.ports.credentials import CredentialStore
 from a2a_relay.ports.task_index import TaskIndex
 
 _SENDS = (Operation.SEND, Operation.STREAM)
+_CALLERS = (Role.SENDER, Role.AGENT)
 _MAX_KEY_CHARS = 128
 
 
 class Owners:
     """The owners of live tasks, in tenants where somebody who is no admin calls: an admin may see everything."""
 
-    def __init__(self, index: TaskIndex, hub: Hub) -> None:
+    def __init__(self, index: TaskIndex, hub: Hub, credentials: CredentialStore | None = None) -> None:
         self._index = index
         self._hub = hub
+        self._credentials = credentials
+        self._strict: dict[str, bool] = {}
+        """Tenants, and whether strangers share them, as of `_generation`."""
+        self._generation = -1
         self._shared: dict[str, bool] = {}
         """Tenants, and whether tasks have owners there."""
 
@@ -53,23 +61,45 @@ class Owners:
         for session in self._hub.of_tenant(tenant).values():
             session.is_shared = True
 
+    def is_strict(self, tenant: str) -> bool:
+        """Whether what nobody is known to own is for the tenant's admins alone: it has handed out keys."""
+        credentials = self._credentials
+        if credentials is None:
+            return False
+        if credentials.generation != self._generation:
+            self._generation = credentials.generation
+            self._strict.clear()
+        found = self._strict.get(tenant)
+        if found is None:
+            record = credentials.tenant(tenant)
+            found = self._strict[tenant] = bool(record and record.issuers) or any(
+                key.role in _CALLERS for key in credentials.keys_of(tenant)
+            )
+        return found
+
     def require(self, call: Call) -> None:
         """Refuse what speaks of somebody else's task or context. Raises TASK_NOT_FOUND, as for an unknown one."""
         task_id, context_id, references, *_ = call.spans
         if call.principal.role is Role.ADMIN or not (task_id or context_id or references):
             return
-        for id in (task_id, context_id, *references):
+        is_strict = self.is_strict(call.address.tenant)
+        for id in (task_id, *references):
             if id and not id.startswith(ID_PREFIX):
-                self.require_own(call, id)
+                self.require_own(call, id, is_strict=is_strict)
+        if context_id and not context_id.startswith(ID_PREFIX):
+            self.require_own(call, context_id)
+            if is_strict and call.operation in _SENDS:
+                self._index.learn(call.address, [_key(context_id)], call.principal.owner)
 
-    def require_own(self, call: Call, id: str) -> None:
-        """Refuse an id that is known to be somebody else's. Raises TASK_NOT_FOUND."""
-        principal = call.principal
-        if principal.role is not Role.ADMIN and self._index.owner(call.address, _key(id)) not in (
-            None,
-            principal.owner,
-        ):
-            raise Refused(Reason.TASK_NOT_FOUND)
+    def require_own(self, call: Call, id: str, *, is_strict: bool = False) -> None:
+        """Refuse an id that is known to be somebody else's; if strictly, one that nobody is known to own, too.
+
+        Raises TASK_NOT_FOUND.
+        """
+        if call.principal.role is not Role.ADMIN:
+            owner = self._index.owner(call.address, _key(id))
+            if owner != call.principal.owner and (is_strict or owner is not None):
+                raise Refused(Reason.TASK_NOT_FOUND)
 
     def sink_for(self, call: Call, sink: Sink) -> Sink:
         """A sink that learns from the answer, or leaves out of a list what is not the caller's.
@@ -83,7 +113,7 @@ class Owners:
         if operation is Operation.SEND:
             return _Learning(self._index, address, principal.owner, sink)
         if operation is Operation.LIST and principal.role is not Role.ADMIN:
-            return _Filtering(sink, address, principal.owner, self._index)
+            return _Filtering(sink, address, principal.owner, self._index, self.is_strict(address.tenant))
         return sink
 
     def watch(self, call: Call, stream: Stream) -> None:
@@ -166,8 +196,9 @@ class _Learning:
 class _Filtering:
     """Passes a list of tasks on, without those of others."""
 
-    def __init__(self, sink: Sink, address: Address, owner: str, index: TaskIndex) -> None:
+    def __init__(self, sink: Sink, address: Address, owner: str, index: TaskIndex, is_strict: bool) -> None:
         self._sink = sink
+        self._taken = (owner,) if is_strict else (None, owner)
         self._address = address
         self._owner = owner
         self._index = index
@@ -184,5 +215,7 @@ class _Filtering:
             return Refused(Reason.INVALID_AGENT_RESPONSE, "the agent's list is too long")
 
     def _is_own(self, task_id: str, context_id: str) -> bool:
-        ids = (task_id, context_id)
-        return all(self._index.owner(self._address, _key(id)) in (None, self._owner) for id in ids if id)
+        owner, address = self._index.owner, self._address
+        if owner(address, _key(task_id)) not in self._taken:
+            return False
+        return not context_id or owner(address, _key(context_id)) in (None, self._owner)

@@ -6,17 +6,24 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from a2a_relay.core import access
 from a2a_relay.core.letter import Receipt
-from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.principal import Principal
 from a2a_relay.errors import Reason, Refused
 
 
 class Feed:
     """Receipts between the node and one reader, who must `close` it in the end."""
 
-    def __init__(self, limit: int, agent: str, id: str, on_close: Callable[[Feed], None]) -> None:
-        """`limit`: how many receipts may wait. `agent`, `id`: of which letters; empty: of any."""
+    def __init__(
+        self, limit: int, agents: frozenset[str] | None, agent: str, id: str, on_close: Callable[[Feed], None]
+    ) -> None:
+        """`limit`: how many receipts may wait. `agent`, `id`: of which letters; empty: of any.
+
+        `agents` are those that its reader may see, None: all.
+        """
         self._limit = limit
+        self._agents = agents
         self._agent = agent
         self._id = id
         self._on_close = on_close
@@ -29,6 +36,8 @@ class Feed:
     def put(self, receipt: Receipt) -> None:
         """Leave a receipt, if it is of a letter that is followed here."""
         if (self._id and self._id != receipt.id) or (self._agent and self._agent != receipt.address.agent):
+            return
+        if self._agents is not None and receipt.address.agent not in self._agents:
             return
         if len(self._items) >= self._limit:
             self.failure = Refused(Reason.STREAM_TOO_SLOW)
@@ -92,19 +101,18 @@ class Receipts:
             for feed in tuple(feeds or ()):
                 feed.put(receipt)
 
-    def follow(self, principal: Principal, agent: str = "", id: str = "") -> Feed:
+    def follow(self, principal: Principal, tenant: str, agent: str = "", id: str = "") -> Feed:
         """Follow one's own letters from now on, an admin all of the tenant: of one agent, or one letter, if named.
 
+        Whether it is the principal's tenant to follow is not asked here.
         Raises RATE_LIMITED when the party has its fill of feeds.
         """
-        party = (principal.tenant, principal.owner)
+        party = (tenant, principal.owner)
         if self._counts.get(party, 0) >= self._feeds_per_party:
             raise Refused(Reason.RATE_LIMITED, "too many feeds of receipts at a time")
         self._counts[party] = self._counts.get(party, 0) + 1
-        is_admin = principal.role is Role.ADMIN
-        feeds = (
-            self._by_tenant.setdefault(principal.tenant, set()) if is_admin else self._by_owner.setdefault(party, set())
-        )
+        is_admin = access.is_admin(principal)
+        feeds = self._by_tenant.setdefault(tenant, set()) if is_admin else self._by_owner.setdefault(party, set())
 
         def forget(feed: Feed) -> None:
             if feed not in feeds:
@@ -115,11 +123,11 @@ class Receipts:
                 del self._counts[party]
             if not feeds:
                 if is_admin:
-                    del self._by_tenant[principal.tenant]
+                    del self._by_tenant[tenant]
                 else:
                     del self._by_owner[party]
 
-        feed = Feed(self._buffer, agent, id, forget)
+        feed = Feed(self._buffer, principal.agents, agent, id, forget)
         feed.principal = principal
         feeds.add(feed)
         return feed

@@ -30,6 +30,7 @@ from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
 from a2a_relay.core.stream_rules import StreamPolicy
+from a2a_relay.core.tenants import TenantState
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.agent_link import AgentLink, LinkTransport
 from a2a_relay.node.agents import Agents
@@ -132,7 +133,7 @@ class RelayNode:
         self.logins = LoginGuard(ports.clock, limits.login_failures, read_networks(limits.exempt_addresses))
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
-        self.owners = Owners(ports.task_index, self._hub)
+        self.owners = Owners(ports.task_index, self._hub, ports.credentials)
         self.sessions = Sessions(self, self._hub, policy or StreamPolicy(), epoch or secrets.token_hex(8))
         self.stamps = Stamps(ports.signer, ports.clock, ports.observer.notice) if ports.signer is not None else None
         self._links = self.sessions.links
@@ -183,6 +184,11 @@ class RelayNode:
         if principal.networks:
             require_from(principal.networks, host)
         return principal
+
+    def serves(self, tenant: str) -> bool:
+        """Whether a tenant is not switched off; one that nobody has registered is not."""
+        record = self.credentials.tenant(tenant) if self.credentials is not None else None
+        return record is None or record.state is TenantState.ACTIVE
 
     def require_attach(self, principal: Principal) -> Address:
         """The address that this principal may attach as. Raises PERMISSION_DENIED or UNAUTHENTICATED."""

@@ -115,7 +115,11 @@ class Settings:
         choices=("lenient", "strict"),
     )
     card_visibility: str = _row(
-        Kind.CHOICE, "public", "who may read agent cards", "relay", choices=("public", "tenant")
+        Kind.CHOICE,
+        "auto",
+        "who may read agent cards: anybody, or who may call the agent (auto: public where tenants are open)",
+        "relay",
+        choices=("auto", "public", "tenant"),
     )
     legacy_version: str = _row(
         Kind.CHOICE, "1.0", "protocol version of agents whose card names none", "relay", choices=("1.0", "0.3")
@@ -138,7 +142,7 @@ class Settings:
         Kind.TEXT,
         "auto",
         "push notification targets clients may give agents: any, public, a list of hosts, or auto"
-        " (any on loopback, public beyond)",
+        " (any on loopback where tenants are open, else public)",
         "relay",
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from a2a_relay.core.address import Address
 from a2a_relay.errors import Reason, Refused
+from a2a_relay.testing import make_principal
 
 ZAF = Address("acme", "zaf")
 
@@ -54,14 +55,14 @@ def test_the_dialect_is_noted(relay: Any) -> None:
 
 def test_the_only_agent_is_at_the_root(relay: Any) -> None:
     with pytest.raises(Refused) as refused:
-        relay.node.agents.at_root("acme", None)
+        relay.node.agents.at_root(make_principal("acme"), None)
     assert refused.value.reason is Reason.AGENT_NOT_FOUND
     relay.attached("zaf")
     relay.attached("zoe", "other")
-    assert relay.node.agents.at_root("acme", None) == ZAF
+    assert relay.node.agents.at_root(make_principal("acme"), None) == ZAF
     relay.attached("ann")
     with pytest.raises(Refused) as refused:
-        relay.node.agents.at_root("acme", None)
+        relay.node.agents.at_root(make_principal("acme"), None)
     assert refused.value.reason is Reason.AGENT_AMBIGUOUS
     assert refused.value.metadata == {"agents": "ann, zaf"}
 
@@ -70,10 +71,10 @@ def test_a_default_agent_is_at_the_root_of_its_own_tenant_alone(relay: Any) -> N
     relay.attached("zaf")
     relay.attached("ann")
     relay.attached("zoe", "other")
-    assert relay.node.agents.at_root("acme", ZAF) == ZAF
-    assert relay.node.agents.at_root("other", ZAF) == Address("other", "zoe")
+    assert relay.node.agents.at_root(make_principal("acme"), ZAF) == ZAF
+    assert relay.node.agents.at_root(make_principal("other"), ZAF) == Address("other", "zoe")
     with pytest.raises(Refused):
-        relay.node.agents.at_root("third", ZAF)
+        relay.node.agents.at_root(make_principal("third"), ZAF)
 
 
 def test_an_agent_may_be_forgotten_when_it_is_away(relay: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from a2a_relay.core.address import Address
-from a2a_relay.core.letter import DeadReason, Draft, Filter, Letter, LetterState, Room
+from a2a_relay.core.letter import DeadReason, Draft, Entry, Filter, Letter, LetterEvent, LetterState, Receipt, Room
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused
@@ -238,3 +239,52 @@ async def test_each_redrive_tells_its_own_count(world: World) -> None:
     await world.dead_letter(ZOE)
     counts = [await world.desk.redrive(ADMIN, "acme", Filter(agent=agent), WHY) for agent in ("zaf", "zoe", "zoe")]
     assert counts == [3, 1, 0]
+
+
+# who may see some of it
+
+
+OPERATOR = Principal("", Role.OPERATOR, "operator:ops", manages=True)
+OF_ZOE = replace(ADMIN, agents=frozenset({"zoe"}))
+UNSCOPED = replace(ANN, scopes=frozenset({"message:send"}))
+
+
+async def test_an_operator_sees_letters_of_every_tenant_and_no_bodies(world: World) -> None:
+    id = await world.letter()
+    shown = await world.desk.show(OPERATOR, "acme", id)
+    assert (shown.id, shown.params, shown.answer) == (id, b"", None)
+    assert await reason_of(world.desk.poll(OPERATOR, "acme", id)) is Reason.PERMISSION_DENIED
+    assert (await world.desk.list(OPERATOR, "acme", Filter())).total == 1
+    feed = world.desk.follow(OPERATOR, "acme")
+    world.receipts.publish(Receipt(id, ZAF, "sender:ann", Entry(0.0, LetterEvent.ACCEPTED)))
+    assert [receipt.id for receipt in feed.take()] == [id]
+
+
+async def test_letters_to_an_agent_that_is_hidden_do_not_exist(world: World) -> None:
+    hidden, seen = await world.letter(ZAF), await world.letter(ZOE)
+    assert await reason_of(world.desk.show(OF_ZOE, "acme", hidden)) is Reason.LETTER_NOT_FOUND
+    page = await world.desk.list(OF_ZOE, "acme", Filter())
+    assert ([letter.id for letter in page.letters], page.total) == ([seen], 1)
+    assert (await world.desk.list(OF_ZOE, "acme", Filter(agent="zaf"))).total == 0
+    assert [view.address for view in await world.desk.mailboxes(OF_ZOE, "acme")] == [ZOE]
+    assert await reason_of(world.desk.pause(OF_ZOE, ZAF, WHY)) is Reason.AGENT_NOT_FOUND
+    assert await reason_of(world.desk.audit(OF_ZOE, "acme", 10)) is Reason.PERMISSION_DENIED
+    assert await world.desk.purge(OF_ZOE, "acme", Filter(), WHY, is_all=True) == 1
+    assert (await world.find(hidden)).id == hidden
+    feed = world.desk.follow(OF_ZOE, "acme")
+    world.receipts.publish(Receipt(hidden, ZAF, "sender:ann", Entry(0.0, LetterEvent.ACCEPTED)))
+    assert feed.take() == []
+
+
+async def test_letters_need_their_scope(world: World) -> None:
+    id = await world.letter()
+    for asking in (
+        world.desk.show(UNSCOPED, "acme", id),
+        world.desk.poll(UNSCOPED, "acme", id),
+        world.desk.list(UNSCOPED, "acme", Filter()),
+    ):
+        assert await reason_of(asking) is Reason.PERMISSION_DENIED
+    for follow in (lambda: world.desk.follow(UNSCOPED, "acme"), lambda: world.desk.follow_one(UNSCOPED, "acme", id)):
+        with pytest.raises(Refused, match="letters:read"):
+            follow()
+    assert (await world.desk.poll(replace(ANN, scopes=frozenset({"tasks:read"})), "acme", id)).id == id

@@ -9,12 +9,16 @@ import pytest
 
 from a2a_relay.a2a import spans
 from a2a_relay.a2a.methods import BY_NAME
+from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Result
 from a2a_relay.core.hub import Hub
+from a2a_relay.core.keys import KeyRecord
 from a2a_relay.core.principal import Role
 from a2a_relay.errors import Refused
 from a2a_relay.node.owners import Owners
+from a2a_relay.stores.memory.audit import MemoryAudit
+from a2a_relay.stores.memory.credentials import MemoryCredentials
 from a2a_relay.stores.memory.task_index import MemoryTaskIndex
 from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
 
@@ -125,3 +129,44 @@ class TestLists:
 
     def test_are_whole_for_an_admin(self, anns: Owners) -> None:
         assert self.listed(anns, ADMIN) == ["a1", "a2", "a3", "rly-1"]
+
+
+class TestATenantWithKeys:
+    """Where strangers share a tenant, what nobody is known to own is for its admins alone."""
+
+    @pytest.fixture
+    async def shared(self, index: MemoryTaskIndex) -> Owners:
+        credentials = MemoryCredentials(MemoryAudit(lambda: 0.0))
+        owners = Owners(index, Hub(), credentials)
+        assert not owners.is_strict("acme")
+        key = KeyRecord("k1", "acme", "ann", Role.SENDER, 0.0, ())
+        await credentials.put_key(key, AuditFact("acme", "test", "key.create", "k1"))
+        return owners
+
+    async def test_is_one_from_its_first_key_on(self, shared: Owners) -> None:
+        assert shared.is_strict("acme")
+        assert not shared.is_strict("evil")
+
+    async def test_nobody_but_admins_speaks_of_a_task_that_nobody_owns(self, shared: Owners) -> None:
+        for document in ({"message": {"taskId": "a9"}}, {"message": {"referenceTaskIds": ["a9"]}}):
+            with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+                shared.require(call("SendMessage", document, ANN))
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            shared.require(get("a9", ANN))
+        shared.require(get("a9", ADMIN))
+
+    async def test_a_context_is_whose_who_uses_it_first(self, shared: Owners) -> None:
+        document = {"message": {"contextId": "c9"}}
+        shared.require(call("SendMessage", document, ANN))
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            shared.require(call("SendMessage", document, BOB))
+        shared.require(call("SendMessage", document, ANN))
+
+    async def test_a_list_leaves_out_what_nobody_owns(self, shared: Owners) -> None:
+        shared.sink_for(make_call(principal=ANN), RecordingSink()).answer(ANSWER)
+        sink = RecordingSink()
+        listed = Result(b'{"tasks":[{"id":"a1","contextId":"c1"},{"id":"a9"}],"totalSize":2}')
+        shared.sink_for(call("ListTasks", {}, ANN), sink).answer(listed)
+        (outcome,) = sink.answers
+        assert isinstance(outcome, Result)
+        assert json.loads(outcome.body)["tasks"] == [{"id": "a1", "contextId": "c1"}]

@@ -26,14 +26,14 @@ def receipt(id: str = "rly-1", owner: str = "sender:ann", agent: str = "zaf", te
 
 def test_a_sender_follows_its_own_and_an_admin_all_of_its_tenant() -> None:
     receipts = Receipts(10, 10)
-    feeds = {who: receipts.follow(who) for who in (ANN, BOB, AGENT_ANN, ADMIN, STRANGER, STRANGE_ANN)}
+    feeds = {who: receipts.follow(who, who.tenant) for who in (ANN, BOB, AGENT_ANN, ADMIN, STRANGER, STRANGE_ANN)}
     receipts.publish(receipt())
     assert [who for who, feed in feeds.items() if feed.take() == [receipt()]] == [ANN, ADMIN]
 
 
 def test_one_agent_or_one_letter_can_be_followed() -> None:
     receipts = Receipts(10, 10)
-    of_agent, of_letter = receipts.follow(ANN, agent="zaf"), receipts.follow(ADMIN, id="rly-2")
+    of_agent, of_letter = receipts.follow(ANN, "acme", agent="zaf"), receipts.follow(ADMIN, "acme", id="rly-2")
     told = [receipt("rly-1"), receipt("rly-2", agent="zoe"), receipt("rly-3")]
     for each in told:
         receipts.publish(each)
@@ -43,7 +43,7 @@ def test_one_agent_or_one_letter_can_be_followed() -> None:
 
 def test_a_feed_that_is_read_too_slowly_is_ended_and_costs_the_others_nothing() -> None:
     receipts = Receipts(10, 2)
-    slow, quick = receipts.follow(ANN), receipts.follow(ADMIN)
+    slow, quick = receipts.follow(ANN, "acme"), receipts.follow(ADMIN, "acme")
     for number in range(3):
         receipts.publish(receipt(f"rly-{number}"))
         quick.take()
@@ -57,17 +57,17 @@ def test_a_feed_that_is_read_too_slowly_is_ended_and_costs_the_others_nothing() 
 
 def test_a_party_has_so_many_feeds_and_gets_its_room_back() -> None:
     receipts = Receipts(2, 10)
-    feeds = [receipts.follow(ANN), receipts.follow(ANN, id="rly-1")]
+    feeds = [receipts.follow(ANN, "acme"), receipts.follow(ANN, "acme", id="rly-1")]
     with pytest.raises(Refused) as refused:
-        receipts.follow(ANN)
+        receipts.follow(ANN, "acme")
     assert refused.value.reason is Reason.RATE_LIMITED
-    receipts.follow(AGENT_ANN).close()
-    receipts.follow(STRANGE_ANN).close()
+    receipts.follow(AGENT_ANN, "acme").close()
+    receipts.follow(STRANGE_ANN, STRANGE_ANN.tenant).close()
     feeds[0].close()
     feeds[0].close()
-    feeds.append(receipts.follow(ANN))
+    feeds.append(receipts.follow(ANN, "acme"))
     with pytest.raises(Refused):
-        receipts.follow(ANN)
+        receipts.follow(ANN, "acme")
     for feed in feeds:
         feed.close()
     assert len(receipts) == 0
@@ -76,7 +76,7 @@ def test_a_party_has_so_many_feeds_and_gets_its_room_back() -> None:
 
 async def test_a_reader_waits_for_the_next_receipt() -> None:
     receipts = Receipts(10, 1)
-    feed = receipts.follow(ANN)
+    feed = receipts.follow(ANN, "acme")
     assert not await feed.wait(0.001)
     waiting = asyncio.ensure_future(feed.wait(5))
     await asyncio.sleep(0)

@@ -19,6 +19,7 @@ from a2a_relay.core.limits import BodyBudget
 from a2a_relay.core.position import Position
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.push_targets import PushTargets
+from a2a_relay.core.scopes import SCOPE_OF
 from a2a_relay.core.stream import Event, Reader, Stream
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
@@ -32,6 +33,8 @@ from a2a_relay.fronts.http.reading import read_jsonrpc, read_rest, read_stream
 from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.relay_node import RelayNode
 
+_READS_STREAMS = (SCOPE_OF[Operation.STREAM], SCOPE_OF[Operation.SUBSCRIBE])
+"""Either lets a stream of one's own be read on, by whatever it was opened."""
 CALL_SURFACES = frozenset({Surface.RPC, Surface.ROOT_RPC, Surface.REST, Surface.STREAM})
 
 
@@ -85,7 +88,7 @@ class CallDesk:
         principal = self.node.authenticate(block.credential, host)
         address = route.address
         if address is None:
-            return principal, self.node.agents.at_root(principal.tenant, self.rules.root_agent)
+            return principal, self.node.agents.at_root(principal, self.rules.root_agent)
         access.require_call(principal, address)
         return principal, address
 
@@ -101,13 +104,14 @@ class CallDesk:
         if len(body) > limit:
             raise Refused(Reason.TOO_LARGE, metadata={"limit": str(limit)})
         if route.surface is Surface.STREAM:
+            access.require_scope(principal, *_READS_STREAMS)
             return self._read_stream(head, route.segments[0], principal, address)
         if route.surface is Surface.REST:
             call, binding = read_rest(head, route, principal, body, self.rules.push_targets)
         else:
             call, binding = read_jsonrpc(head, address, principal, body, self.rules.push_targets)
         if principal.scopes is not None:
-            access.require_operation(principal, call.operation, call.method)
+            _require_scopes(call)
         if call.operation is Operation.EXTENDED_CARD:
             return call, CardBinding(binding, self._card_rewrite(head, call))
         return call, binding
@@ -139,7 +143,7 @@ class CallDesk:
         """To the tenant's own caller a wrong name lists the right ones."""
         if refused.reason is not Reason.AGENT_NOT_FOUND or call.principal.tenant != call.address.tenant:
             return refused
-        names = [view.record.address.agent for view in self.node.agents.of_tenant(call.address.tenant)]
+        names = self.node.agents.names_for(call.principal)
         return Refused(refused.reason, metadata={"agents": ", ".join(names[:20])} if names else {})
 
     def _card_rewrite(self, head: RequestHead, call: Call) -> agent_card.Rewrite:
@@ -147,6 +151,21 @@ class CallDesk:
         urls = agent_urls(self._exposure.base_url(head.headers, head.scheme, head.client), call.address)
         rest_v03 = record is not None and record.record.serves_rest_v03
         return agent_card.Rewrite(urls, self.rules.legacy_version, rest_v03)
+
+
+def _require_scopes(call: Call) -> None:
+    """Refuse what the caller's scopes do not let through, under the id of the call. Raises PERMISSION_DENIED.
+
+    A message that brings a push configuration sets one.
+    """
+    try:
+        access.require_operation(call.principal, call.operation, call.method)
+        if call.spans.push_url is not None:
+            access.require_scope(call.principal, SCOPE_OF[Operation.PUSH_SET])
+    except Refused as refused:
+        if call.is_rest:
+            raise
+        raise jsonrpc.BadRequest(refused.reason, refused.message, call.client_id) from refused
 
 
 def stream_headers(call: Call, stream: Stream | None) -> Headers:

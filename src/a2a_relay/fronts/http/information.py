@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import a2a_relay
 from a2a_relay.a2a import jsonbytes, rest
 from a2a_relay.core import access
 from a2a_relay.core.address import Address
-from a2a_relay.core.principal import Principal
+from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.public_url import is_loopback
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.core.urls import agent_urls
 from a2a_relay.errors import Reason, Refused
@@ -74,6 +75,21 @@ _ENDPOINTS = {
 }
 
 
+_BY_CREDENTIAL = (("cache-control", "private"), ("vary", "Authorization"))
+"""Of an answer that depends on who asks: no cache that others share may keep it (S8)."""
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
+
+
+class InformationRules(NamedTuple):
+    """What of the settings is applied here. `card_max_age` in seconds."""
+
+    legacy_version: str
+    card_max_age: int
+    cards_are_public: bool
+    tenants_are_open: bool = True
+    root_agent: Address | None = None
+
+
 class Information:
     """Everything that is answered from what the node knows, without asking an agent."""
 
@@ -81,24 +97,17 @@ class Information:
         self,
         node: RelayNode,
         exposure: Exposure,
-        *,
-        legacy_version: str,
-        card_max_age: int,
-        cards_are_public: bool,
-        root_agent: Address | None = None,
+        rules: InformationRules,
     ) -> None:
         self._node = node
         self._exposure = exposure
-        self._legacy_version = legacy_version
-        self._card_max_age = card_max_age
-        self._cards_are_public = cards_are_public
-        self._root = root_agent
+        self._rules = rules
 
     def answer(self, request: RequestHead, route: Route) -> Answer:
         """The answer of one surface. Raises `Refused`."""
         match route.surface:
             case Surface.HEALTH:
-                return self._health()
+                return self._health(request)
             case Surface.LIVEZ:
                 return json_answer({"status": "ok"})
             case Surface.READYZ:
@@ -108,34 +117,49 @@ class Information:
             case Surface.JWKS:
                 return self._key_set()
             case Surface.DIRECTORY:
-                listed = self._listed(request, self._node.authenticate(request.credential, request.host))
-                return Answer(200, b'{"agents":%b,"count":%d}' % (_array(listed), len(listed)))
+                principal = self._node.authenticate(request.credential, request.host)
+                listed = self._listed(request, principal, principal.tenant)
+                body = b'{"agents":%b,"count":%d}' % (_array(listed), len(listed))
+                return Answer(200, body, headers=_BY_CREDENTIAL)
             case Surface.TENANT_DIRECTORY:
                 return self._tenant_directory(request, route)
             case Surface.DIRECTORY_ENTRY:
                 return self._forget(request, route)
             case Surface.CARD:
-                return self._card(request, route.agent, self._cards_are_public)
+                return self._card(request, route.agent)
             case Surface.ROOT_CARD:
                 return self._root_card(request)
             case Surface.ORIGINAL_CARD:
                 return self._original_card(request, route.agent)
         raise Refused(Reason.NOT_FOUND)
 
-    def _health(self) -> Answer:
-        """relay-go's health page."""
+    def _health(self, request: RequestHead) -> Answer:
+        """relay-go's health page. Its counts are of all tenants: where strangers share, for those who run the relay."""
+        found: dict[str, Any] = {"status": "ok", "version": a2a_relay.__version__}
+        if not self._rules.tenants_are_open and not self._is_operators(request):
+            return json_answer(found, headers=_BY_CREDENTIAL)
         counts = self._node.snapshot()
-        return json_answer(
-            {
-                "status": "ok",
-                "version": a2a_relay.__version__,
-                "agents_connected": counts.agents_attached,
-                "pending_requests": counts.calls_in_flight,
-                "queued_messages": counts.letters_waiting,
-                "completed_tasks": counts.letters_done,
-                "durability": self._node.durability,
-            }
-        )
+        found |= {
+            "agents_connected": counts.agents_attached,
+            "pending_requests": counts.calls_in_flight,
+            "queued_messages": counts.letters_waiting,
+            "completed_tasks": counts.letters_done,
+            "durability": self._node.durability,
+        }
+        return json_answer(found, headers=() if self._rules.tenants_are_open else _BY_CREDENTIAL)
+
+    def _is_operators(self, request: RequestHead) -> bool:
+        """Whether an operator asks, or somebody on this machine; not what a proxy on it passes on for a stranger.
+
+        A credential that is no good is none here: whoever watches a relay's health is not told that it is ill.
+        """
+        headers = request.headers
+        if "authorization" in headers:
+            try:
+                return self._node.authenticate(request.credential, request.host).role is Role.OPERATOR
+            except Refused:
+                return False
+        return not headers.keys() & _FORWARDED and is_loopback(request.client.rpartition(":")[0].strip("[]"))
 
     def _readyz(self) -> Answer:
         if self._node.is_leaving:
@@ -160,19 +184,22 @@ class Information:
         }
         if "authorization" in request.headers:
             principal = self._node.authenticate(request.credential, request.host)
-            listed = self._listed(request, principal)
+            listed = []
+            if access.has_scope(principal, "agents:read"):
+                listed = self._listed(request, principal, principal.tenant)
             tail = b',"tenant":%b,"agents":%b}' % (jsonbytes.dump(principal.tenant), _array(listed))
-            return Answer(200, jsonbytes.dump(document)[:-1] + tail)
-        return json_answer(document)
+            return Answer(200, jsonbytes.dump(document)[:-1] + tail, headers=_BY_CREDENTIAL)
+        return json_answer(document, headers=(("vary", "Authorization"),))
 
     def _tenant_directory(self, request: RequestHead, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential, request.host)
         access.require_tenant(principal, route.agent.tenant)
-        return Answer(200, _array(self._listed(request, principal)))
+        listed = self._listed(request, principal, route.agent.tenant)
+        return Answer(200, _array(listed), headers=_BY_CREDENTIAL)
 
     def _forget(self, request: RequestHead, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential, request.host)
-        access.require_admin(principal, route.agent.tenant, "agents:write")
+        _require_workbench(principal, route.agent)
         if not self._node.agents.forget(route.agent):
             raise Refused(Reason.AGENT_NOT_FOUND)
         return Answer(204, b"")
@@ -180,7 +207,9 @@ class Information:
     async def register(self, request: HttpRequest, route: Route, body_timeout_seconds: float) -> Answer:
         """Make an agent known that has not attached yet: 201, or 200 where it is known. Raises `Refused`."""
         principal = self._node.authenticate(request.credential, request.host)
-        access.require_admin(principal, route.agent.tenant, "agents:write")
+        _require_workbench(principal, route.agent)
+        if principal.role is Role.OPERATOR and not self._rules.tenants_are_open and not self._is_tenant(route.agent):
+            raise Refused(Reason.AGENT_NOT_FOUND)
         request.block.require_json()
         limit = self._node.limits.max_card + _CARD_FRAME_BYTES
         body = await request.body(limit, body_timeout_seconds)
@@ -192,13 +221,26 @@ class Information:
         entry = b"{}" if view is None else _entry(view, self._base_url(request))
         return Answer(201 if is_new else 200, entry)
 
-    def _listed(self, request: RequestHead, principal: Principal) -> list[bytes]:
-        base_url = self._base_url(request)
-        return [_entry(view, base_url) for view in self._node.agents.of_tenant(principal.tenant)]
+    def _is_tenant(self, address: Address) -> bool:
+        return self._node.credentials is not None and self._node.credentials.tenant(address.tenant) is not None
 
-    def _card(self, request: RequestHead, address: Address, is_public: bool) -> Answer:
+    def _listed(self, request: RequestHead, principal: Principal, tenant: str) -> list[bytes]:
+        """A tenant's agents as far as a principal may see them. Raises PERMISSION_DENIED."""
+        access.require_scope(principal, "agents:read")
+        base_url = self._base_url(request)
+        return [_entry(view, base_url) for view in self._node.agents.visible_to(principal, tenant)]
+
+    def _card(self, request: RequestHead, address: Address) -> Answer:
+        is_public = self._rules.cards_are_public
         if not is_public:
-            access.require_call(self._node.authenticate(request.credential, request.host), address)
+            principal = self._node.authenticate(request.credential, request.host)
+            access.require_call(principal, address)
+            access.require_scope(principal, "agents:read")
+        elif not self._node.serves(address.tenant):
+            raise Refused(Reason.AGENT_NOT_FOUND)
+        return self._card_of(request, address, is_public=is_public)
+
+    def _card_of(self, request: RequestHead, address: Address, *, is_public: bool) -> Answer:
         view = self._node.agents.find(address)
         if view is None:
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -206,15 +248,16 @@ class Information:
             request,
             view.record,
             self._base_url(request),
-            legacy_version=self._legacy_version,
-            max_age_seconds=self._card_max_age,
+            legacy_version=self._rules.legacy_version,
+            max_age_seconds=self._rules.card_max_age,
             is_shared=is_public and self._exposure.is_configured,
         )
 
     def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
         principal = self._node.authenticate(request.credential, request.host)
-        return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
+        access.require_scope(principal, "agents:read")
+        return self._card_of(request, self._node.agents.at_root(principal, self._rules.root_agent), is_public=False)
 
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
         principal = self._node.authenticate(request.credential, request.host)
@@ -227,6 +270,13 @@ class Information:
 
     def _base_url(self, request: RequestHead) -> str:
         return self._exposure.base_url(request.headers, request.scheme, request.client)
+
+
+def _require_workbench(principal: Principal, address: Address) -> None:
+    """Refuse whoever may not add or remove this agent; one that is hidden from an admin looks unknown."""
+    access.require_admin(principal, address.tenant, "agents:write")
+    if principal.agents is not None and address.agent not in principal.agents:
+        raise Refused(Reason.AGENT_NOT_FOUND)
 
 
 def _array(items: list[bytes]) -> bytes:

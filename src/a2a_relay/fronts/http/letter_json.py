@@ -13,7 +13,8 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import instant
 
 _MAX_TEXT = 256
-_TEXTS = frozenset(Filter._fields) - {"before"}
+_NAMES = tuple(name for name in Filter._fields if name != "agents")  # which is not asked for, but given by a key
+_TEXTS = frozenset(_NAMES) - {"before"}
 
 
 def letter(letter: Letter, *, is_for_admin: bool) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def read_filter(asked: Mapping[str, Any]) -> Filter:
     for name, value in texts.items():
         is_text = isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and jsonbytes.has_utf8(value)
         if name not in _TEXTS or not is_text:
-            raise Refused(Reason.INVALID_PARAMS, f"letters are chosen by {', '.join(Filter._fields)}, each a text")
+            raise Refused(Reason.INVALID_PARAMS, f"letters are chosen by {', '.join(_NAMES)}, each a text")
     if texts.get("state", "dead") not in LetterState._value2member_map_:
         raise Refused(Reason.INVALID_PARAMS, f"state is one of {', '.join(LetterState)}")
     before = _instant(asked["before"]) if "before" in asked else None

@@ -9,7 +9,7 @@ from typing import Any
 from a2a_relay.a2a import jsonbytes, sse
 from a2a_relay.core import access
 from a2a_relay.core.letter import Entry, Filter, Letter
-from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.principal import Principal
 from a2a_relay.core.target import Route, Surface
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.fronts.http import letter_json
@@ -66,7 +66,7 @@ class Letters:
         letter = await self._desk.show(principal, route.agent.tenant, route.segments[0])
         return json_answer(
             {
-                **letter_json.letter(letter, is_for_admin=principal.role is Role.ADMIN),
+                **letter_json.letter(letter, is_for_admin=access.is_admin(principal)),
                 "durability": self._desk.durability,
                 "history": [letter_json.entry(entry) for entry in letter.history],
             }
@@ -76,8 +76,10 @@ class Letters:
         """relay-go's poll of a queued message."""
         access.require_tenant(principal, route.agent.tenant)
         try:
-            letter = await self._desk.show(principal, route.agent.tenant, route.segments[0])
+            letter = await self._desk.poll(principal, route.agent.tenant, route.segments[0])
         except Refused as refused:
+            if refused.reason is not Reason.LETTER_NOT_FOUND:
+                raise
             raise Refused(Reason.TASK_NOT_FOUND) from refused
         return Answer(200, words.plain_state(letter))
 
@@ -87,7 +89,7 @@ class Letters:
         if limit is not None and not 0 < limit <= MAX_PAGE:
             raise Refused(Reason.INVALID_PARAMS, f"limit is 1 to {MAX_PAGE}")
         page = await self._desk.list(principal, route.agent.tenant, read_filter(asked), after, limit or PAGE)
-        is_admin = principal.role is Role.ADMIN
+        is_admin = access.is_admin(principal)
         found: dict[str, Any] = {"letters": [letter_json.letter(item, is_for_admin=is_admin) for item in page.letters]}
         if page.next is not None:
             found["next"] = str(page.next)

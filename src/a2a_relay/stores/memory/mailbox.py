@@ -409,6 +409,7 @@ class _Key(NamedTuple):
 def _matches(letter: Letter, filter: Filter) -> bool:
     return (
         filter.agent in ("", letter.address.agent)
+        and (filter.agents is None or letter.address.agent in filter.agents)
         and filter.owner in ("", letter.owner)
         and filter.state in ("", letter.state)
         and filter.reason in ("", letter.reason)

@@ -121,6 +121,12 @@ def _where(tenant: str, filter: Filter) -> tuple[str, list[Any]]:
         parameters: list[Any] = [tenant, filter.agent]
     else:
         clauses, parameters = ["tenant = ?"], [tenant]
+    if filter.agents is not None:
+        marks = ",".join("?" * len(filter.agents))
+        clauses.append(
+            f"mailbox IN (SELECT number FROM mailboxes WHERE mailboxes.tenant = ? AND mailboxes.agent IN ({marks}))"  # noqa: S608
+        )
+        parameters += [tenant, *filter.agents]
     for column in ("owner", "reason", "context_id", "id"):
         if value := getattr(filter, column):
             clauses.append(f"{column} = ?")
