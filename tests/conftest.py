@@ -11,6 +11,13 @@ from pathlib import Path
 
 import pytest
 
+if not os.environ.get("RELAY_URL"):
+    from hypothesis import settings
+
+    # How long an example takes is the machine's affair, which has other things to do.
+    settings.register_profile("relay", deadline=None)
+    settings.load_profile("relay")
+
 HERE = Path(__file__).parent
 CONFORMANCE = HERE / "conformance"
 

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -47,12 +48,8 @@ from a2a_relay.ports.task_index import TaskIndex
 from a2a_relay.settings import Settings, require_certificate, resolve_secret, write_profile
 from a2a_relay.stores.memory.stream_log import MemoryStreamLog
 from a2a_relay.telemetry import logs
+from a2a_relay.telemetry.audit_duties import AuditDuties
 from a2a_relay.wire.flow import Window
-
-
-def _unwatched(_: Callable[[], None]) -> None:
-    """Nobody else can write to what is in this process."""
-
 
 Erase = Callable[[str], Awaitable[Mapping[str, int]]]
 
@@ -71,8 +68,9 @@ class Stores(NamedTuple):
     audit: AuditLog
     erase: Erase
     close: Callable[[], None]
-    watch: Callable[[Callable[[], None]], None] = _unwatched
-    """Has a callback called, from another thread, when somebody else has written to the store (decision 35)."""
+    watch: Callable[[Callable[[], None]], None]
+    """Has a callback called, from whatever thread, when what is in the store is not what its node knows: somebody else
+    has written to it (decision 35), or a tenant was erased."""
 
 
 class AdministrationStores(NamedTuple):
@@ -114,12 +112,27 @@ def _open_memory(settings: Settings, clock: LoopClock) -> Stores:
 
     directory, audit = MemoryDirectory(), MemoryAudit(clock.now)
     mailbox, task_index = MemoryMailbox(clock.now), MemoryTaskIndex(settings.tracked_tasks)
+    watchers: list[Callable[[], None]] = []
 
     async def erase(tenant: str) -> Mapping[str, int]:
         found = {"agents": directory.erase(tenant), "task_owners": task_index.erase(tenant)}
-        return {**mailbox.erase(tenant), **found}
+        counts = {**mailbox.erase(tenant), **found}
+        for watcher in watchers:
+            with suppress(RuntimeError):  # there is no loop that could be told
+                watcher()
+        return counts
 
-    return Stores(directory, mailbox, task_index, None, MemoryCredentials(audit), audit, erase, directory.close)
+    return Stores(
+        directory,
+        mailbox,
+        task_index,
+        None,
+        MemoryCredentials(audit),
+        audit,
+        erase,
+        directory.close,
+        watchers.append,
+    )
 
 
 def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
@@ -145,12 +158,14 @@ def _open_sqlite(settings: Settings, clock: LoopClock, path: Path) -> Stores:
 
     async def erase_tenant(tenant: str) -> Mapping[str, int]:
         task_index.erase(tenant)
-        return await erase(database, tenant)
+        counts = await erase(database, tenant)
+        task_index.erase(tenant)  # what was asked for meanwhile
+        return counts
 
     def close() -> None:
         task_index.flush()
         credentials.close()
-        audit.close()
+        audit.flush()
         log.close()
         database.close()
 
@@ -183,7 +198,7 @@ def open_administration(settings: Settings) -> AdministrationStores:
 
     def close() -> None:
         credentials.close()
-        audit.close()
+        audit.flush()
         database.close()
 
     return AdministrationStores(credentials, audit, partial(erase, database), close)
@@ -321,8 +336,8 @@ def build_app(
     settings: Settings,
     node: RelayNode,
     *,
+    on_startup: Callable[[], Awaitable[None]] | None = None,
     on_shutdown: Callable[[], Awaitable[None]],
-    on_startup: Callable[[], None] | None = None,
     bound_url: str = "",
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
@@ -355,6 +370,17 @@ def build_app(
     return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
 
 
+def build_duties(settings: Settings, stores: Stores, clock: LoopClock) -> AuditDuties:
+    """What the relay does for its audit log while it runs. Raises SettingsError."""
+    return AuditDuties(
+        stores.audit,
+        clock,
+        ship=settings.audit_ship,
+        keep_seconds=settings.audit_keep,
+        note=settings.data_dir / "audit-shipped",
+    )
+
+
 def create_app(settings: Settings | None = None) -> RelayApp:
     """The whole relay as an ASGI application, for any ASGI server.
 
@@ -367,12 +393,18 @@ def create_app(settings: Settings | None = None) -> RelayApp:
     stores = open_stores(settings, clock)
     authenticator = build_authenticator(settings, stores.credentials, resolve_secret(settings))
     node = build_node(settings, stores, clock, authenticator)
+    duties = build_duties(settings, stores, clock)
+
+    async def begin() -> None:
+        authenticator.load()
+        await duties.begin()
 
     async def leave() -> None:
         await node.leave(settings.leave_grace)
+        await duties.close()
         stores.close()
 
-    return build_app(settings, node, on_startup=authenticator.load, on_shutdown=leave)
+    return build_app(settings, node, on_startup=begin, on_shutdown=leave)
 
 
 def serve(settings: Settings) -> int:
@@ -389,7 +421,14 @@ def serve(settings: Settings) -> int:
     authenticator = build_authenticator(settings, stores.credentials, secret)
     node = build_node(settings, stores, clock, authenticator)
 
+    duties = build_duties(settings, stores, clock)
+
+    async def begin() -> None:
+        authenticator.load()
+        await duties.begin()
+
     async def close_store() -> None:
+        await duties.close()
         stores.close()
 
     async def leave() -> None:
@@ -398,7 +437,7 @@ def serve(settings: Settings) -> int:
     app = build_app(
         settings,
         node,
-        on_startup=authenticator.load,
+        on_startup=begin,
         on_shutdown=close_store,
         bound_url=base_url if settings.is_loopback else "",
     )

@@ -45,8 +45,7 @@ class Opened:
         self.settle()
 
     def settle(self) -> None:
-        if isinstance(self.log, SqliteAudit):
-            self.log.close()
+        self.log.flush()
 
     def close(self) -> None:
         self.settle()
@@ -294,7 +293,7 @@ class TestSqlite:
             log.write(fact(5))
             assert log.head.number == 0
             blocker.execute("ROLLBACK")
-        log.close()
+        log.flush()
         assert [entry.fact.target for entry in await log.behind(0)] == [f"k-{number}" for number in range(6)]
         assert (await log.check()).broken_at is None
         database.close()

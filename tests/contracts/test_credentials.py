@@ -66,8 +66,7 @@ class Opened:
     def close(self) -> None:
         if isinstance(self.credentials, SqliteCredentials):
             self.credentials.close()
-        if isinstance(self.audit, SqliteAudit):
-            self.audit.close()
+        self.audit.flush()
         if self._database is not None:
             self._database.close()
 

@@ -157,3 +157,12 @@ async def test_administration_beside_a_relay_is_written_down_in_its_log(path: Pa
 def test_a_store_in_memory_cannot_be_administered_from_beside() -> None:
     with pytest.raises(SettingsError, match="memory:"):
         open_administration(Settings.default(store="memory:"))
+
+
+async def test_tells_whoever_watches_the_store(stores: Stores) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    stores.watch(lambda: loop.call_soon_threadsafe(told.set))
+    await stores.erase("acme")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await told.wait()

@@ -21,8 +21,8 @@ from readers import Event, Reader, message, reading
 STREAMS = 200
 EVENTS = 100
 TRIES = 3
-TOLERATED = 0.9
-"""The others' rate beside a stopped stream, compared with that without one."""
+TOLERATED = 0.4
+"""The others' rate beside a stopped stream, of that without one. Held up they would have none; benchmarks say more."""
 BODY = b'{"n":%d,"filler":"' + b"x" * 300 + b'"}'
 LARGE = 4096
 LARGE_BODY = b'{"n":%d,"filler":"' + b"x" * LARGE + b'"}'

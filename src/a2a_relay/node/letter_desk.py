@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from a2a_relay.core import access
 from a2a_relay.core.address import Address
+from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.letter import Act, AuditEntry, Filter, Letter, MailboxView
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.mailbox_rules import describe
@@ -15,6 +16,7 @@ from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.agents import Agents
 from a2a_relay.node.receipts import Feed, Receipts
+from a2a_relay.ports.audit import AuditLog
 from a2a_relay.ports.mailbox import Mailbox, Page
 from a2a_relay.ports.observer import Observer
 
@@ -34,6 +36,7 @@ class LetterParts(NamedTuple):
     policy: MailPolicy
     observer: Observer
     wake: Callable[[Address], None]
+    audit: AuditLog | None = None
 
 
 class LetterDesk:
@@ -45,7 +48,7 @@ class LetterDesk:
     """
 
     def __init__(self, parts: LetterParts) -> None:
-        self._mailbox, self._receipts, self._agents, self._policy, self._observer, self._wake = parts
+        self._mailbox, self._receipts, self._agents, self._policy, self._observer, self._wake, self._log = parts
 
     @property
     def durability(self) -> str:
@@ -182,6 +185,8 @@ class LetterDesk:
         self._observer.notice(
             "audit", tenant=tenant, actor=act.actor, action=action, target=target, touched=touched, reason=act.reason
         )
+        if self._log is not None:
+            self._log.write(AuditFact(tenant, act.actor, f"letters.{action}", target, reason=act.reason, times=touched))
 
 
 def _require_choice(filter: Filter, *, is_all: bool) -> None:

@@ -38,6 +38,7 @@ from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
 from a2a_relay.node.reattach import Reattachment
+from a2a_relay.node.refusals import RefusalObserver, Refusals
 from a2a_relay.node.revocation import Revocation
 from a2a_relay.node.sessions import LAST_WORDS_SECONDS, Sessions
 from a2a_relay.node.streams import Streams
@@ -109,11 +110,16 @@ class RelayNode:
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
+        self.refusals: Refusals | None = None
+        if ports.audit is not None:
+            self.refusals = Refusals(ports.audit, ports.clock)
+            self.observer = RefusalObserver(ports.observer, self.refusals)
         self.random = ports.random
         self.limits = limits
         self.is_leaving = False
         self.wheel = Wheel(ports.clock)
         self.credentials = ports.credentials
+        self.audit = ports.audit
         self._authenticator = ports.authenticator
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
@@ -384,6 +390,8 @@ class RelayNode:
             await self.mail.jobs.finished(LAST_WORDS_SECONDS)
         self.streams.leave_all(Refused(Reason.RELAY_LEAVING))
         await self.sessions.close_all()
+        if self.refusals is not None:
+            self.refusals.flush()
 
     def _end_all(self, session: Session) -> None:
         for exchange in list(session.exchanges.values()):

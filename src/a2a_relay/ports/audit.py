@@ -29,6 +29,9 @@ class AuditLog(Protocol):
     def write(self, fact: AuditFact) -> None:
         """Write an entry when there is time: within a second, in order. Never waits."""
 
+    def flush(self) -> None:
+        """Wait until everything that was written is in the log; for the end of a process, which it may hold up."""
+
     @property
     def head(self) -> AuditHead:
         """The last entry that is known to this process."""

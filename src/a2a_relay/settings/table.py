@@ -188,6 +188,13 @@ class Settings:
     log_level: str = _row(
         Kind.CHOICE, "info", "least level to log", "logs", choices=("debug", "info", "warning", "error")
     )
+    audit_ship: str = _row(
+        Kind.TEXT,
+        "none",
+        "where audit entries go as JSON lines: none, stdout, a file's path, or an https:// URL that takes them by POST",
+        "logs",
+    )
+    audit_keep: float = _seconds(90 * DAY, "how long audit entries are kept", "logs", minimum=60)
 
     max_body: int = _bytes(4 * MIB, "largest request or answer")
     max_header_bytes: int = _bytes(32 * KIB, "all headers of a request together")

@@ -35,7 +35,7 @@ class RelayApp:
         exposure: Exposure,
         *,
         on_shutdown: Hook,
-        on_startup: Callable[[], None] | None = None,
+        on_startup: Hook | None = None,
         letters: Letters | None = None,
     ) -> None:
         """`letters` is where questions about letters are answered; without it there are none.
@@ -109,10 +109,13 @@ class RelayApp:
     def _report(self, request: HttpRequest, route: Route | None, method: str, sent: Sent, started_at: float) -> None:
         outcome = sent.outcome
         reason = outcome.reason if isinstance(outcome, Refused) else None
+        address = route.address if route is not None else None
+        if reason is not None and self.node.refusals is not None:
+            self.node.refusals.note_call(reason, address, method, request.client)
         self.node.observer.call_finished(
             CallReport(
                 request_id=request.id,
-                address=route.address if route is not None else None,
+                address=address,
                 method=method,
                 status=sent.status,
                 reason=reason,
@@ -150,7 +153,7 @@ class RelayApp:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         if self._on_startup is not None:
-            self._on_startup()
+            await self._on_startup()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._on_shutdown()

@@ -349,7 +349,7 @@ class LaneCycle(RequestHead):
                     line.route.address,
                     line.route.surface.value if call is None else call.method,
                     status,
-                    outcome.reason if isinstance(outcome, Refused) else None,
+                    self._reason(outcome) if isinstance(outcome, Refused) else None,
                     node.clock.monotonic() - self._started_at,
                     self.events,
                     isinstance(outcome, AgentError),
@@ -369,3 +369,11 @@ class LaneCycle(RequestHead):
         if self._slot is not None:
             call_off(self._slot, self)
             self._slot = None
+
+    def _reason(self, refused: Refused) -> Reason:
+        """Why this call was refused, which is written down where it is a question of who asks."""
+        refusals, call, route = self._desk.node.refusals, self._call, self.line.route
+        if refusals is not None:
+            method = route.surface.value if call is None else call.method
+            refusals.note_call(refused.reason, route.address, method, self._protocol.peer, self._principal)
+        return refused.reason

@@ -78,7 +78,9 @@ class Mailroom:
     def parts(self) -> LetterParts:
         """What senders and operators ask about letters is answered from these."""
         node = self.node
-        return LetterParts(self.mailbox, self.receipts, node.agents, self.policy, node.observer, self.operated)
+        return LetterParts(
+            self.mailbox, self.receipts, node.agents, self.policy, node.observer, self.operated, node.audit
+        )
 
     # calls
 

@@ -26,6 +26,9 @@ class MemoryAudit:
         if len(self._records) > MAX_ENTRIES * 1.1:
             self._keep(self._records[-MAX_ENTRIES:])
 
+    def flush(self) -> None:
+        """Everything is there already."""
+
     @property
     def head(self) -> AuditHead:
         if not self._records:

@@ -86,8 +86,7 @@ class SqliteAudit:
     async def purge(self, before: float) -> int:
         return await self._database.carry_out(partial(_purge, before))
 
-    def close(self) -> None:
-        """Wait until everything that was written is on disk; the database stays open."""
+    def flush(self) -> None:
         while self._waiting and self._database.flush():
             pass
 

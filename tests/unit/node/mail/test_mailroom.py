@@ -8,6 +8,8 @@ import pytest
 from mail_relay import STREAMING_CARD, MailRelay, is_asked, message, said, task
 
 from a2a_relay.a2a.spans import Spans
+from a2a_relay.core.address import Address
+from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.call import Form
 from a2a_relay.core.letter import Filter, LetterState
 from a2a_relay.core.limits import Limits
@@ -15,6 +17,7 @@ from a2a_relay.core.mail_rules import MailRules
 from a2a_relay.core.principal import Role
 from a2a_relay.errors import Reason, Refused, StoreError
 from a2a_relay.node.letter_desk import LetterDesk
+from a2a_relay.stores.memory.audit import MemoryAudit
 from a2a_relay.testing import RecordingSink, make_address, make_call, make_principal
 
 
@@ -236,6 +239,19 @@ class TestOperators:
         await LetterDesk(relay.room.parts).purge(make_principal(), "acme", Filter(agent="zaf"), "a drill")
         await relay.settled()
         assert reader.failure.reason is Reason.TASK_NOT_FOUND
+
+    async def test_acts_stand_in_the_audit_chain_with_their_reason_and_number(self, relay):
+        await relay.known()
+        await relay.queued()
+        audit = MemoryAudit(relay.clock.now)
+        desk = LetterDesk(relay.room.parts._replace(audit=audit))
+        await desk.pause(make_principal(), Address("acme", "zaf"), "a drill")
+        await desk.purge(make_principal(), "acme", Filter(agent="zaf"), "another")
+        actor = make_principal().owner
+        assert [entry.fact for entry in await audit.behind(0)] == [
+            AuditFact("acme", actor, "letters.pause", "zaf", reason="a drill", times=0),
+            AuditFact("acme", actor, "letters.purge", "agent=zaf", reason="another", times=1),
+        ]
 
     async def test_letters_that_were_purged_wait_no_more(self, relay):
         await relay.known()
