@@ -28,21 +28,22 @@ class AdminFront:
 
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> Sent:
         """Answer one request, whatever comes of it, but for a client that has gone."""
-        outcome: Refused | None = None
         try:
             answer = await self._answer(request, route)
-        except Refused as refused:
-            outcome = refused
-        except StoreError as error:
-            self._node.observer.notice("store_trouble", message=str(error))
-            outcome = Refused(Reason.STORE_FAILED)
-        if outcome is not None:
-            if outcome.reason is Reason.CLIENT_GONE:
-                raise outcome
-            answer = rest_refusal(outcome)
-            answer = answer._replace(headers=(*answer.headers, *NO_STORE))
+        except (Refused, StoreError) as error:
+            return await self._refuse(error, responder)
         await responder.whole(answer)
-        return Sent(answer.status, outcome)
+        return Sent(answer.status, None)
+
+    async def _refuse(self, error: Refused | StoreError, responder: Responder) -> Sent:
+        if isinstance(error, StoreError):
+            self._node.observer.notice("store_trouble", message=str(error))
+            error = Refused(Reason.STORE_FAILED)
+        if error.reason is Reason.CLIENT_GONE:
+            raise error
+        answer = rest_refusal(error)
+        await responder.whole(answer._replace(headers=(*answer.headers, *NO_STORE)))
+        return Sent(answer.status, error)
 
     async def _answer(self, request: HttpRequest, route: Route) -> Answer:
         principal = self._node.authenticate(request.credential, request.client.rpartition(":")[0])
