@@ -29,14 +29,19 @@ _ERROR = {
     "required": ["error"],
     "properties": {
         "error": {
-            "type": "object",
-            "required": ["code", "status", "message"],
-            "properties": {
-                "code": {"type": "integer"},
-                "status": {"type": "string"},
-                "message": {"type": "string"},
-                "details": {"type": "array", "items": {"type": "object"}},
-            },
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": ["code", "status", "message"],
+                    "properties": {
+                        "code": {"type": "integer"},
+                        "status": {"type": "string"},
+                        "message": {"type": "string"},
+                        "details": {"type": "array", "items": {"type": "object"}},
+                    },
+                },
+                {"type": "string", "description": "of a path that could not be read"},
+            ]
         }
     },
 }
