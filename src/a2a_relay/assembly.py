@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import structlog
 
+from a2a_relay.admin.administration import Administration
+from a2a_relay.admin.api import AdminApi
 from a2a_relay.auth.api_keys import ApiKeys
 from a2a_relay.auth.chain import AuthenticatorChain
 from a2a_relay.auth.issuers import Issuers
@@ -33,6 +35,7 @@ from a2a_relay.core.networks import read_networks
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
+from a2a_relay.fronts.http.administering import AdminFront
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.fronts.http.cors import Cors
 from a2a_relay.fronts.http.desk import CallDesk, CallRules, Pace
@@ -368,6 +371,7 @@ def build_app(
     on_startup: Callable[[], Awaitable[None]] | None = None,
     on_shutdown: Callable[[], Awaitable[None]],
     bound_url: str = "",
+    admin: AdminApi | None = None,
 ) -> RelayApp:
     """The HTTP front around a node; `bound_url` where it is known that only this machine can reach it."""
     exposure = Exposure(
@@ -404,7 +408,31 @@ def build_app(
             body_timeout_seconds=settings.body_timeout,
         )
     desk = CallDesk(node, exposure, rules, Cors(settings.cors_origins) if settings.cors_origins else None)
-    return RelayApp(node, desk, information, exposure, on_startup=on_startup, on_shutdown=on_shutdown, letters=letters)
+    front = AdminFront(node, admin.answer, body_timeout_seconds=settings.body_timeout) if admin is not None else None
+    return RelayApp(
+        node,
+        desk,
+        information,
+        exposure,
+        on_startup=on_startup,
+        on_shutdown=on_shutdown,
+        letters=letters,
+        admin=front,
+    )
+
+
+def build_admin(settings: Settings, stores: Stores | AdministrationStores, now: Callable[[], float]) -> AdminApi:
+    """The admin API over a store; `now` is wall time in seconds."""
+    return AdminApi(
+        Administration(
+            stores.credentials,
+            stores.audit,
+            open_seal(settings),
+            stores.erase,
+            is_open=settings.tenants == "open",
+            now=now,
+        )
+    )
 
 
 def build_duties(settings: Settings, stores: Stores, clock: LoopClock) -> AuditDuties:
@@ -442,7 +470,9 @@ def create_app(settings: Settings | None = None) -> RelayApp:
         authenticator.load()
         await duties.begin()
 
-    return build_app(settings, node, on_startup=begin, on_shutdown=leave)
+    return build_app(
+        settings, node, on_startup=begin, on_shutdown=leave, admin=build_admin(settings, stores, clock.now)
+    )
 
 
 def serve(settings: Settings) -> int:
@@ -480,6 +510,7 @@ def serve(settings: Settings) -> int:
         node,
         on_startup=begin,
         on_shutdown=close_store,
+        admin=build_admin(settings, stores, clock.now),
         bound_url=base_url if settings.is_loopback else "",
     )
     config = server_config(

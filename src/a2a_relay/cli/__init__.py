@@ -17,7 +17,24 @@ import click
 import a2a_relay
 from a2a_relay.errors import RelayError
 
-COMMANDS = ("serve", "connect", "send", "agents", "mailbox", "doctor", "token", "config", "backup", "restore")
+COMMANDS = (
+    "serve",
+    "connect",
+    "send",
+    "agents",
+    "mailbox",
+    "doctor",
+    "token",
+    "tenants",
+    "keys",
+    "legacy",
+    "limits",
+    "issuers",
+    "audit",
+    "config",
+    "backup",
+    "restore",
+)
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130

@@ -51,6 +51,8 @@ class Surface(StrEnum):
     RPC = "rpc"
     REST = "rest"
     STREAM = "stream"
+    ADMIN = "admin"
+    """The admin API; `segments` stand below its base, and its verbs are its own."""
 
 
 class Route(NamedTuple):
@@ -85,6 +87,7 @@ _FIXED = {
 }
 
 
+_ADMIN = ("admin", "api", "v1")
 _RELAY_ELIXIR_LINK = Route(Surface.RELAY_ELIXIR_LINK)
 _NEVER_TENANTS = frozenset({"t", ".well-known", "admin", "health", "ws", "metrics", "livez", "readyz", "agent"})
 """First segments that are the relay's own where tenants stand at the root."""
@@ -101,6 +104,8 @@ def read_target(verb: str, target: bytes, *, relay_elixir: bool = False) -> Rout
     segments = _segments(path)
     verb = "GET" if verb == "HEAD" else verb
     route = _FIXED.get(segments)
+    if segments[:3] == _ADMIN:
+        route = Route(Surface.ADMIN, (verb,), segments=segments[3:])
     if route is None and relay_elixir:
         route = _relay_elixir_route(segments)
     if route is None:

@@ -6,8 +6,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from a2a_relay.core.exchange import AgentError
-from a2a_relay.core.target import Route, read_target
+from a2a_relay.core.target import Route, Surface, read_target
 from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.fronts.http.administering import AdminFront
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
 from a2a_relay.fronts.http.answer import Answer, Headers, refusal
 from a2a_relay.fronts.http.calls import Calls
@@ -43,6 +44,7 @@ class RelayApp:
         on_shutdown: Hook,
         on_startup: Hook | None = None,
         letters: Letters | None = None,
+        admin: AdminFront | None = None,
     ) -> None:
         """`letters` is where questions about letters are answered; without it there are none.
 
@@ -53,6 +55,7 @@ class RelayApp:
         self._calls = Calls(desk)
         self._information = information
         self._letters = letters
+        self._admin = admin
         self.exposure = exposure
         self._on_startup = on_startup
         self._on_shutdown = on_shutdown
@@ -90,6 +93,10 @@ class RelayApp:
                 sent, method = await self._calls.serve(request, route, responder)
             elif self._letters is not None and route.surface in LETTER_SURFACES:
                 sent = await self._letters.serve(request, route, responder)
+            elif route.surface is Surface.ADMIN:
+                if self._admin is None:
+                    raise Refused(Reason.NOT_FOUND)
+                sent = await self._admin.serve(request, route, responder)
             else:
                 answer = await self._answer(request, route)
                 answer = answer._replace(headers=(*answer.headers, *PAGE_HEADERS))

@@ -1,0 +1,1 @@
+"""Administration: tenants, keys and what is settled about them, for operators and tenants' own admins."""
