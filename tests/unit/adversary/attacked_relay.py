@@ -9,10 +9,13 @@ from typing import Any, NamedTuple, cast
 
 from uvicorn.server import ServerState
 
+from a2a_relay.admin.administration import Administration
+from a2a_relay.admin.api import AdminApi
 from a2a_relay.assembly import build_app, build_authenticator
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.keys import KeyRecord, KeySecret, digest_of, prefix_of, write_key
+from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy, MailRules
 from a2a_relay.core.principal import Role
 from a2a_relay.core.scopes import CALLING
@@ -101,6 +104,7 @@ class Belongings:
     letter: str
     queued_context: str
     stream: str
+    key: str = "key_of_ann"
 
     def unknown(self, *, is_own_tenant: bool, is_same_agent: bool = False) -> Belongings:
         """What nobody has, in the same shapes."""
@@ -121,13 +125,21 @@ def _other(id: str) -> str:
     return head + id.removeprefix(head)[::-1]
 
 
+class NoSeal:
+    """Seals nothing."""
+
+    def seal(self, secret: bytes, key_id: str) -> bytes:
+        raise AssertionError(f"a secret of {len(secret)} bytes is made for {key_id}")
+
+
 class AttackedRelay:
     """The relay, its people, and what they have. `texts` are the credentials by name."""
 
     def __init__(self, lane: str) -> None:
         self.clock = FakeClock()
         self.lane = lane
-        self.credentials = MemoryCredentials(MemoryAudit(self.clock.now))
+        self.audit = MemoryAudit(self.clock.now)
+        self.credentials = MemoryCredentials(self.audit)
         settings = Settings.default(
             jwt_secret=TEST_SECRET,
             store="memory:",
@@ -140,6 +152,7 @@ class AttackedRelay:
         )
         self.mailbox = MemoryMailbox(self.clock.now)
         self.node: RelayNode = make_node(
+            limits=Limits(login_failures=10**9),  # the guard is tested elsewhere, and would answer everything here
             clock=self.clock,
             mailbox=self.mailbox,
             mail_policy=MailPolicy(MailRules(sync_wait_seconds=0)),
@@ -149,7 +162,11 @@ class AttackedRelay:
 
         async def nothing() -> None: ...
 
-        self.app = build_app(settings, self.node, on_shutdown=nothing)
+        async def erase(tenant: str) -> dict[str, int]:
+            raise AssertionError(f"{tenant} is erased")
+
+        admin = Administration(self.credentials, self.audit, NoSeal(), erase, is_open=False, now=self.clock.now)
+        self.app = build_app(settings, self.node, on_shutdown=nothing, admin=AdminApi(admin))
         lanes = Lane(self.app.desk, self.app.exposure) if lane == "fast" else None
         self._config = server_config(self.app, HttpLimits(32768, 100, 8192, 10.0), lanes, compresses_links=False)
         self._config.load()
@@ -185,7 +202,7 @@ class AttackedRelay:
         """Ann's belongings, and the people who are after them."""
         for name in ("acme", "evil", "shut"):
             await self.tenant(name, takes_legacy=name == "evil")
-        await self.key("ann", "acme", Role.SENDER)
+        await self.key("ann", "acme", Role.SENDER, id="key_of_ann")
         await self.key("bob", "acme", Role.SENDER)
         await self.key("zaf", "acme", Role.AGENT, agent="zaf")
         await self.key("zoe", "acme", Role.AGENT, agent="zoe")

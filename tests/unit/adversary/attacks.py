@@ -10,6 +10,7 @@ from urllib.parse import quote
 from attacked_relay import Belongings, Request, message, rpc
 
 from a2a_relay.a2a.methods import METHODS, RELAY_GO_LIST, Operation
+from a2a_relay.admin.routes import OPERATIONS
 from a2a_relay.core.target import Surface
 
 Make = Callable[[Belongings, Belongings], Request]
@@ -34,7 +35,7 @@ class Attack(NamedTuple):
     """Whether what does not exist yet may be named: a context is whose who uses it first."""
 
 
-OPEN = frozenset({Surface.INFO, Surface.HEALTH, Surface.LIVEZ, Surface.READYZ})
+OPEN = frozenset({Surface.INFO, Surface.HEALTH, Surface.LIVEZ, Surface.READYZ, Surface.JWKS})
 """Anybody may ask these, and is told nothing of anybody's."""
 LINKS = frozenset({Surface.AGENT_LINK, Surface.RELAY_ELIXIR_LINK})
 """Agents come in here; they are tried frame by frame."""
@@ -43,8 +44,8 @@ UNKNOWN_METHODS = ("x/steal", "tasks/export", "SendMessage ", "sendmessage", "ge
 
 
 def all_attacks() -> list[Attack]:
-    """All of them. Routes of the admin API will be added here, from their own table."""
-    return [*_open(), *_rpc(), *_rest(), *_streams(), *_letters(), *_directories()]
+    """All of them."""
+    return [*_open(), *_rpc(), *_rest(), *_streams(), *_letters(), *_directories(), *_admin()]
 
 
 def _text(text: str) -> str:
@@ -492,6 +493,7 @@ def _open() -> Iterator[Attack]:
         (Surface.HEALTH, "/health"),
         (Surface.LIVEZ, "/livez"),
         (Surface.READYZ, "/readyz"),
+        (Surface.JWKS, "/.well-known/jwks.json"),
     ):
         yield Attack(
             surface,
@@ -501,3 +503,34 @@ def _open() -> Iterator[Attack]:
             shows_own=True,
             is_operators=True,
         )
+
+
+_OWN = ("/whoami", "/tenants", "/audit", "/keys:verify", "/openapi.json")
+"""Of the administration API: where whoever manages anything is shown what is its own."""
+_BODIES = {
+    "createTenant": b'{"name":"mine"}',
+    "createKey": b'{"name":"mine","role":"admin"}',
+    "createOperatorKey": b'{"name":"mine","role":"operator"}',
+    "verifyKey": b'{"key":"rly_agent_nonsense"}',
+}
+
+
+def _admin() -> Iterator[Attack]:
+    """Each route of the administration API, about Ann's tenant and her key."""
+    for operation in OPERATIONS:
+        path = "/" + operation.path.lstrip("/")
+        is_own = path in _OWN
+        for body in (_BODIES.get(operation.id, b'{"reason":"mine"}'), b"{}") if operation.has_body else (b"",):
+            yield Attack(
+                Surface.ADMIN,
+                f"{operation.verb} {path} {body.decode()}",
+                lambda foreign, own, path=path, body=body, verb=operation.verb: Request(  # type: ignore[misc]
+                    verb,
+                    "/admin/api/v1" + path.replace("{tenant}", foreign.tenant).replace("{key}", foreign.key),
+                    body,
+                ),
+                names_ids=not is_own,
+                is_admins=True,
+                is_operators=True,
+                shows_own=is_own,
+            )

@@ -207,8 +207,8 @@ class TestAReader:
         other, _ = await keyed.key(Role.ADMIN, "boss")
         assert keyed.node.mail is not None
         receipts = keyed.node.mail.receipts
-        feed = receipts.follow(keyed.principal(text))
-        bystander = receipts.follow(keyed.principal(other))
+        feed = receipts.follow(keyed.principal(text), "acme")
+        bystander = receipts.follow(keyed.principal(other), "acme")
         await keyed.revoke(record)
         assert feed.failure is not None
         assert feed.failure.reason is Reason.UNAUTHENTICATED
