@@ -133,17 +133,20 @@ def filled(path: str) -> bytes:
     return re.sub(r"\{[\w-]+\}", "x1", path.replace("{base}", "/t/{tenant}/a2a/{agent}")).encode()
 
 
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
 @pytest.mark.parametrize(("path", "verbs"), served_paths(), ids=str)
 def test_every_described_path_is_served_under_its_verbs_and_no_others(path: str, verbs: list[str]) -> None:
     served = []
-    for verb in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    for verb in VERBS:
         try:
             read_target(verb, filled(path), relay_elixir=True)
         except Refused:
             continue
         served.append(verb)
     described = [other_verbs for other, other_verbs in served_paths() if other == path]
-    assert served == sorted({verb for some in described for verb in some}, key=["GET", "POST", "PUT", "PATCH", "DELETE"].index)
+    assert served == sorted({verb for some in described for verb in some}, key=VERBS.index)
 
 
 def test_every_surface_of_the_router_is_described() -> None:
