@@ -123,9 +123,6 @@ def test_reasons_are_those_of_the_source() -> None:
     assert described == expected, "the table should be:\n" + "\n".join(expected)
 
 
-VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-
-
 def served_paths() -> list[tuple[str, list[str]]]:
     return [
         (row[0].strip("`"), ["GET"] if row[1] == "WebSocket" else row[1].split(", "))
