@@ -50,7 +50,7 @@ def invalid(message: str) -> Refused:
 def require_name(text: str, what: str) -> None:
     """Refuse what cannot be the name of a new thing."""
     if not is_name(text):
-        raise invalid(f"the {what} is no name: up to 64 of a-z, 0-9, - and _, and no - or _ first")
+        raise invalid(f"the {what} is no name: 1 to 63 letters, digits, - and _, and no - or _ first")
 
 
 def require_networks(texts: Iterable[str]) -> None:
