@@ -408,7 +408,9 @@ def build_app(
             body_timeout_seconds=settings.body_timeout,
         )
     desk = CallDesk(node, exposure, rules, Cors(settings.cors_origins) if settings.cors_origins else None)
-    front = AdminFront(node, admin.answer, body_timeout_seconds=settings.body_timeout) if admin is not None else None
+    front = None
+    if admin is not None:
+        front = AdminFront(node, admin.answer, admin.description, body_timeout_seconds=settings.body_timeout)
     return RelayApp(
         node,
         desk,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from a2a_relay.a2a.problems import BY_CODE
+from a2a_relay.admin.routes import OPERATIONS
 from a2a_relay.core.target import Surface, read_target
 from a2a_relay.errors import RULINGS, Refused
 from a2a_relay.settings import BY_NAME
@@ -147,6 +148,11 @@ def test_every_described_path_is_served_under_its_verbs_and_no_others(path: str,
         served.append(verb)
     described = [other_verbs for other, other_verbs in served_paths() if other == path]
     assert served == sorted({verb for some in described for verb in some}, key=VERBS.index)
+
+
+def test_the_operations_of_the_admin_api_are_those_of_its_table() -> None:
+    described = [[cell.strip("`") for cell in row[:3]] for row in rows(HTTP_SURFACE, "administration")]
+    assert described == [[operation.path, operation.verb, operation.id] for operation in OPERATIONS]
 
 
 def test_every_surface_of_the_router_is_described() -> None:

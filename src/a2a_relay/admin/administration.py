@@ -50,7 +50,7 @@ class MadeKey(NamedTuple):
 
 
 class FoundKey(NamedTuple):
-    """What is known of a key's text. `state` is ok, typo, unknown, revoked or expired."""
+    """What is known of a key's text. `state` is ok, typo, unknown, revoked, expired or disabled (its tenant is)."""
 
     state: str
     record: KeyRecord | None = None
@@ -144,17 +144,25 @@ class Administration:
         """Override limits of a tenant, which only operators do; None takes an override away."""
         access.require_operator(principal)
         require_limits(limits)
-        known = self.tenant(principal, name).limits
-        merged = {**known, **limits}
-        kept = {limit: value for limit, value in merged.items() if value is not None}
+        kept = _merged(self.tenant(principal, name).limits, limits)
         return await self._change(principal, name, "limits.set", {"limits": kept}, reason)
+
+    async def set_key_limits(
+        self, principal: Principal, id: str, limits: Mapping[str, float | None], reason: str = ""
+    ) -> KeyRecord:
+        """Override limits of a key; None takes an override away."""
+        record = self.key(principal, id, "limits:write")
+        require_limits(limits)
+        record = record._replace(limits=_merged(record.limits, limits))
+        await self._credentials.put_key(record, _fact(principal, record.tenant, "limits.set", id, reason))
+        return record
 
     async def put_issuer(self, principal: Principal, name: str, issuer: Issuer, reason: str = "") -> TenantRecord:
         """Take the tokens of somebody else for a tenant, in the place of what was known of the same URL."""
         self._require_whole(principal, name)
         require_issuer(issuer)
         others = [known for known in self.tenant(principal, name).issuers if known.url != issuer.url]
-        return await self._change(principal, name, "issuers.add", {"issuers": (*others, issuer)}, reason)
+        return await self._change(principal, name, "issuers.add", {"issuers": (*others, issuer)}, reason, issuer.url)
 
     async def remove_issuer(self, principal: Principal, name: str, url: str, reason: str = "") -> TenantRecord:
         """Take no tokens of an issuer any more."""
@@ -163,7 +171,7 @@ class Administration:
         left = tuple(issuer for issuer in known if issuer.url != url)
         if left == known:
             raise Refused(Reason.NOT_FOUND)
-        return await self._change(principal, name, "issuers.remove", {"issuers": left}, reason)
+        return await self._change(principal, name, "issuers.remove", {"issuers": left}, reason, url)
 
     def legacy(self, principal: Principal, name: str) -> tuple[bool, Sequence[LegacyUse]]:
         """Whether tokens of the shared secret are taken for a tenant, and who has come with one lately."""
@@ -223,6 +231,7 @@ class Administration:
             limits=dict(order.limits),
             created_by=_actor(principal),
             expires_at=None if order.expires_seconds is None else now + order.expires_seconds,
+            proof_key=order.proof_key,
         )
         await self._credentials.put_key(record, _fact(principal, tenant, "keys.create", id, reason))
         return MadeKey(text, record)
@@ -268,7 +277,11 @@ class Administration:
         if record.revoked_at is not None:
             return FoundKey("revoked", record)
         is_over = secret.expires_at is not None and now >= secret.expires_at
-        return FoundKey("expired" if is_over or not record.is_usable(now) else "ok", record)
+        if is_over or not record.is_usable(now):
+            return FoundKey("expired", record)
+        tenant = self._credentials.tenant(record.tenant)
+        is_disabled = tenant is not None and tenant.state is TenantState.DISABLED
+        return FoundKey("disabled" if is_disabled else "ok", record)
 
     # audit
 
@@ -290,14 +303,20 @@ class Administration:
     # how
 
     async def _change(
-        self, principal: Principal, name: str, act: str, changes: Mapping[str, object], reason: str
+        self,
+        principal: Principal,
+        name: str,
+        act: str,
+        changes: Mapping[str, object],
+        reason: str,
+        target: str = "",
     ) -> TenantRecord:
         known = self._credentials.tenant(name)
         if known is None:
             raise Refused(Reason.NOT_FOUND)
         record: TenantRecord = known._replace(**changes)  # type: ignore[arg-type]
         _require_settled(record)
-        await self._credentials.put_tenant(record, _fact(principal, name, act, reason=reason))
+        await self._credentials.put_tenant(record, _fact(principal, name, act, target, reason))
         return record
 
     async def _registered(self, principal: Principal, name: str, reason: str) -> None:
@@ -343,6 +362,10 @@ def _require_settled(record: TenantRecord) -> None:
     hold = record.takeover_hold_seconds
     if hold is not None and not 0 <= hold <= MAX_OVERLAP_SECONDS:
         raise invalid("takeover_hold_seconds is not negative, and at most a year")
+
+
+def _merged(known: Mapping[str, float], changes: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in {**known, **changes}.items() if value is not None}
 
 
 def _actor(principal: Principal) -> str:

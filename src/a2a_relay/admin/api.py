@@ -17,7 +17,6 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.fronts.http.answer import JSON, Answer
 
 NO_STORE = (("cache-control", "no-store"),)
-_DESCRIPTION = "openapi.json"
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -32,14 +31,13 @@ class AdminApi:
 
     def __init__(self, administration: Administration) -> None:
         self._administration = administration
-        self._description = msgspec.json.encode(describe())
+        self.description = msgspec.json.encode(describe())
+        """The OpenAPI document."""
 
     async def answer(
         self, principal: Principal, verb: str, path: str, query: Sequence[tuple[str, str]], body: bytes
     ) -> Answer:
         """Do what one request asks for; `path` stands below the base. Raises Refused or StoreError."""
-        if path == _DESCRIPTION and verb in ("GET", "HEAD"):
-            return Answer(200, self._description, JSON, NO_STORE)
         operation, names = _find("GET" if verb == "HEAD" else verb, path)
         question = _read_body(body, operation) if operation.has_body else _read_query(query, operation)
         made = await operation.handler(self._administration, Ask(principal, names, question))
@@ -47,16 +45,16 @@ class AdminApi:
 
 
 def _find(verb: str, path: str) -> tuple[Operation, dict[str, str]]:
-    allowed = [(path == _DESCRIPTION and "GET") or ""]
+    allowed = []
     for pattern, operation in _ROUTES:
         found = pattern.fullmatch(path)
         if found is not None:
             if operation.verb == verb:
                 return operation, found.groupdict()
             allowed.append(operation.verb)
-    if not any(allowed):
+    if not allowed:
         raise Refused(Reason.NOT_FOUND)
-    raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": ", ".join(filter(None, allowed))})
+    raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": ", ".join(allowed)})
 
 
 def _read_body(body: bytes, operation: Operation) -> Any:

@@ -89,6 +89,8 @@ class NewKey(Struct, forbid_unknown_fields=True):
     networks: Names = ()
     limits: dict[str, Limit] = {}
     expires_seconds: Limit | None = None
+    proof_key: bytes | None = None
+    """The 32 bytes of an Ed25519 public key, in base64."""
     reason: Reason = ""
 
 
@@ -171,6 +173,7 @@ class KeyView(Struct):
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None
+    needs_proof: bool
 
 
 class MadeKeyView(KeyView, kw_only=True):
@@ -259,6 +262,7 @@ def key_fields(record: KeyRecord) -> dict[str, Any]:
         "expires_at": _instant(record.expires_at),
         "revoked_at": _instant(record.revoked_at),
         "last_used_at": _instant(record.last_used_at),
+        "needs_proof": record.proof_key is not None,
     }
 
 

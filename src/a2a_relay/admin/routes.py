@@ -150,6 +150,11 @@ async def _revoke(office: Administration, ask: Ask) -> Struct:
     return _view(await office.revoke_key(ask.principal, ask.names["key"], ask.question.reason))
 
 
+async def _set_key_limits(office: Administration, ask: Ask) -> Struct:
+    asked = ask.question
+    return _view(await office.set_key_limits(ask.principal, ask.names["key"], asked.limits, asked.reason))
+
+
 async def _verify(office: Administration, ask: Ask) -> Struct:
     found = office.verify_key(ask.principal, ask.question.key)
     return d.Verdict(found.state, None if found.record is None else _view(found.record))
@@ -205,6 +210,7 @@ OPERATIONS = (
     Operation("GET", "keys/{key}", "showKey", "keys:read", d.Nothing, d.KeyView, _key),
     Operation("POST", "keys/{key}:rotate", "rotateKey", "keys:write", d.Rotation, d.MadeKeyView, _rotate),
     Operation("POST", "keys/{key}:revoke", "revokeKey", "keys:write", d.Why, d.KeyView, _revoke),
+    Operation("PATCH", "keys/{key}/limits", "setKeyLimits", "limits:write", d.LimitsChange, d.KeyView, _set_key_limits),
     Operation("GET", "audit", "listAudit", "audit:read", d.AuditQuery, d.AuditPage, _audit),
     Operation("GET", "audit:verify", "verifyAudit", "", d.Nothing, d.AuditVerdict, _check_audit),
 )

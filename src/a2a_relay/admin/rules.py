@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from a2a_relay.auth.jwks import read_key_set
 from a2a_relay.core import scopes as known_scopes
 from a2a_relay.core.address import is_name
 from a2a_relay.core.keys import KeyForm, KeyRecord
@@ -18,6 +20,7 @@ from a2a_relay.errors import Reason, Refused
 from a2a_relay.settings import is_loopback
 
 MAX_REASON_CHARS = 1000
+PROOF_KEY_BYTES = 32
 MAX_LIFE_SECONDS = 100 * 366 * 24 * 3600.0
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
@@ -36,6 +39,7 @@ class KeyOrder(NamedTuple):
     networks: tuple[str, ...] = ()
     limits: Mapping[str, float] = {}
     expires_seconds: float | None = None
+    proof_key: bytes | None = None
 
 
 def invalid(message: str) -> Refused:
@@ -46,7 +50,7 @@ def invalid(message: str) -> Refused:
 def require_name(text: str, what: str) -> None:
     """Refuse what cannot be the name of a new thing."""
     if not is_name(text):
-        raise invalid(f"the {what} is no name: up to 64 of a-z, 0-9, - and _, and no - or _ first")
+        raise invalid(f"the {what} is no name: 1 to 63 letters, digits, - and _, and no - or _ first")
 
 
 def require_networks(texts: Iterable[str]) -> None:
@@ -81,6 +85,8 @@ def require_key(order: KeyOrder, tenant: str) -> None:
         raise invalid(f"known scopes are {', '.join(sorted(known_scopes.KNOWN))} and method:<name>")
     if order.expires_seconds is not None and not 0 < order.expires_seconds <= MAX_LIFE_SECONDS:
         raise invalid("a key expires after some time, and within a hundred years")
+    if order.proof_key is not None and (order.role is not Role.AGENT or len(order.proof_key) != PROOF_KEY_BYTES):
+        raise invalid("a proof key is for agents: the 32 bytes of an Ed25519 public key")
     require_networks(order.networks)
     require_limits(order.limits)
 
@@ -93,8 +99,7 @@ def require_within(principal: Principal, key: KeyOrder | KeyRecord, *, expires: 
     scopes, agents = key.scopes, key.agents
     is_more = principal.scopes is not None and (scopes is None or not scopes <= principal.scopes)
     if principal.agents is not None:
-        reached = {key.agent} if key.agent else agents
-        is_more = is_more or reached is None or not reached <= principal.agents or (agents or set()) > principal.agents
+        is_more = is_more or agents is None or not agents | ({key.agent} - {""}) <= principal.agents
     if principal.role is not Role.OPERATOR and key.role is Role.OPERATOR:
         is_more = True
     if scopes is not None and known_scopes.BODIES in scopes and (principal.role is Role.OPERATOR or not expires):
@@ -111,10 +116,24 @@ def require_issuer(issuer: Issuer) -> None:
         raise invalid("an issuer has either jwks_url or jwks")
     if issuer.jwks_url and not _is_safe(issuer.jwks_url):
         raise invalid("jwks_url is an https:// URL")
+    if issuer.jwks:
+        _require_key_set(issuer.jwks)
     if not issuer.algorithms or not set(issuer.algorithms) <= set(ALGORITHMS):
         raise invalid(f"algorithms are of {', '.join(ALGORITHMS)}")
     if not issuer.roles or not set(issuer.roles) <= set(_ISSUER_ROLES):
         raise invalid(f"roles are of {', '.join(_ISSUER_ROLES)}")
+
+
+def _require_key_set(text: str) -> None:
+    """Refuse a set without any key that can be used, and one that gives away what signs."""
+    try:
+        found = read_key_set(text.encode())
+    except ValueError as error:
+        raise invalid(f"jwks is no set of keys: {error}") from error
+    if not found:
+        raise invalid("jwks has no RS256, ES256 or EdDSA key that can be used")
+    if any(isinstance(key, dict) and "d" in key for key in json.loads(text)["keys"]):
+        raise invalid("jwks holds a private key: give the public ones alone")
 
 
 def _is_safe(url: str) -> bool:

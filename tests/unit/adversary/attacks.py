@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -512,25 +513,44 @@ _BODIES = {
     "createKey": b'{"name":"mine","role":"admin"}',
     "createOperatorKey": b'{"name":"mine","role":"operator"}',
     "verifyKey": b'{"key":"rly_agent_nonsense"}',
+    "setTenant": b'{"networks":["192.0.2.66"]}',
+    "setLimits": b'{"limits":{"calls_per_second":1}}',
+    "setKeyLimits": b'{"limits":{"calls_per_second":1}}',
+    "setLegacy": b'{"takes_legacy":true}',
+    "putIssuer": b'{"url":"https://id.example","audiences":["a"],"jwks_url":"https://id.example/jwks"}',
 }
+"""What would be taken from whoever may: a body that is refused for itself would prove nothing."""
 
 
 def _admin() -> Iterator[Attack]:
     """Each route of the administration API, about Ann's tenant and her key."""
     for operation in OPERATIONS:
-        path = "/" + operation.path.lstrip("/")
-        is_own = path in _OWN
-        for body in (_BODIES.get(operation.id, b'{"reason":"mine"}'), b"{}") if operation.has_body else (b"",):
+        is_own = f"/{operation.path}" in _OWN
+        bodies = (_BODIES.get(operation.id, b'{"reason":"mine"}'), b"{}") if operation.has_body else (b"",)
+        spellings = (("plain", str), ("encoded", _encoded)) if "{" in operation.path else (("plain", str),)
+        for (label, spell), body in product(spellings, bodies):
             yield Attack(
                 Surface.ADMIN,
-                f"{operation.verb} {path} {body.decode()}",
-                lambda foreign, own, path=path, body=body, verb=operation.verb: Request(  # type: ignore[misc]
-                    verb,
-                    "/admin/api/v1" + path.replace("{tenant}", foreign.tenant).replace("{key}", foreign.key),
-                    body,
+                f"{operation.verb} {operation.path} {label} {body.decode()}",
+                lambda foreign, own, path=operation.path, body=body, spell=spell, verb=operation.verb: Request(  # type: ignore[misc]
+                    verb, _admin_target(path, foreign, spell), body
                 ),
                 names_ids=not is_own,
                 is_admins=True,
                 is_operators=True,
                 shows_own=is_own,
             )
+    for path in ("audit?tenant={tenant}", "tenants/{tenant}/issuers?url=https://id.example"):
+        verb = "GET" if "audit" in path else "DELETE"
+        yield Attack(
+            Surface.ADMIN,
+            f"{verb} {path}",
+            lambda foreign, own, path=path, verb=verb: Request(verb, _admin_target(path, foreign, str)),  # type: ignore[misc]
+            is_admins=True,
+            is_operators=True,
+        )
+
+
+def _admin_target(path: str, foreign: Belongings, spell: Callable[[str], str]) -> str:
+    found = f"/admin/api/v1/{path}".replace("{tenant}", spell(foreign.tenant))
+    return found.replace("{key}", spell(foreign.key))

@@ -62,6 +62,8 @@ def reason(verb: str, target: str | bytes) -> Reason:
         ("POST", f"{BASE}/message%3Asend", Surface.REST),
         ("GET", f"{BASE}/v1/tasks/t", Surface.REST),
         ("GET", "/t/a.b~c/a2a/x_y", None),
+        ("PATCH", "/admin/api/v1/tenants/acme", Surface.ADMIN),
+        ("DELETE", "/admin/api/v1", Surface.ADMIN),
     ],
 )
 def test_what_is_served_where(verb: str, target: str, surface: Surface | None) -> None:
@@ -69,6 +71,18 @@ def test_what_is_served_where(verb: str, target: str, surface: Surface | None) -
         assert reason(verb, target) is Reason.METHOD_NOT_ALLOWED
         return
     assert read_target(verb, target.encode()).surface is surface
+
+
+def test_an_action_on_a_key_stays_one_segment_however_it_is_written() -> None:
+    for target in (b"/admin/api/v1/keys/k1:rotate", b"/admin/api/v1/keys/k1%3Arotate/"):
+        assert read_target("POST", target).segments == ("keys", "k1:rotate")
+
+
+@pytest.mark.parametrize("target", ["/admin", "/admin/api", "/admin/api/v2/keys", "/admin/acme"])
+def test_nothing_else_is_served_below_admin(target: str) -> None:
+    with pytest.raises(Refused) as caught:
+        read_target("GET", target.encode(), relay_elixir=True)
+    assert caught.value.reason is Reason.NOT_FOUND
 
 
 def test_an_agents_routes_have_its_address() -> None:

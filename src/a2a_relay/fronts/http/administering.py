@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.target import Route
 from a2a_relay.errors import Reason, Refused, StoreError
-from a2a_relay.fronts.http.answer import Answer, rest_refusal
+from a2a_relay.fronts.http.answer import JSON, Answer, rest_refusal
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.fronts.http.responding import Responder, Sent
 from a2a_relay.node.relay_node import RelayNode
 
 MAX_ORDER_BYTES = 64 * 1024
+DESCRIPTION = ("openapi.json",)
 NO_STORE = (("cache-control", "no-store"),)
 Administer = Callable[[Principal, str, str, Sequence[tuple[str, str]], bytes], Awaitable[Answer]]
 """Answers who asks, by a verb, for a path below the base, with a query and a body. Raises Refused or StoreError."""
@@ -21,9 +22,13 @@ Administer = Callable[[Principal, str, str, Sequence[tuple[str, str]], bytes], A
 class AdminFront:
     """Authenticates, reads the body, and writes the answer in the form of the REST binding's errors."""
 
-    def __init__(self, node: RelayNode, administer: Administer, *, body_timeout_seconds: float) -> None:
+    def __init__(
+        self, node: RelayNode, administer: Administer, description: bytes, *, body_timeout_seconds: float
+    ) -> None:
+        """`description` is the OpenAPI document, which anybody may read."""
         self._node = node
         self._administer = administer
+        self._description = description
         self._body_timeout_seconds = body_timeout_seconds
 
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> Sent:
@@ -46,6 +51,10 @@ class AdminFront:
         return Sent(answer.status, error)
 
     async def _answer(self, request: HttpRequest, route: Route) -> Answer:
+        if route.segments == DESCRIPTION:
+            if request.verb not in ("GET", "HEAD"):
+                raise Refused(Reason.METHOD_NOT_ALLOWED, metadata={"allow": "GET"})
+            return Answer(200, self._description, JSON, NO_STORE)
         principal = self._node.authenticate(request.credential, request.host)
         body = b""
         if request.verb in ("POST", "PATCH"):
