@@ -52,15 +52,14 @@ def is_limit(name: str) -> bool:
     return name in LIMITS
 
 
-def check_limit(name: str, value: float, subject: Subject | None = None) -> None:
+def check_limit(name: str, value: object, subject: Subject | None = None) -> None:
     """Raises ValueError, with a sentence, for a name or a value that no limit (of this subject) has."""
     known = [known for known, limit in LIMITS.items() if subject is None or subject in limit.subjects]
     if name not in known:
         whose = f" of {'an' if subject is Subject.AGENT else 'a'} {subject}" if subject is not None else ""
         raise ValueError(f"there is no limit {name!r}{whose}; the limits are {', '.join(known)}")
     limit = LIMITS[name]
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= MAX_LIMIT:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_LIMIT:
         raise ValueError(f"{name} is a number of {limit.unit}, 0 for none")
     if limit.is_whole and value != int(value):
         raise ValueError(f"{name} is a whole number of {limit.unit}, 0 for none")

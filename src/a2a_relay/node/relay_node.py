@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from a2a_relay.a2a.methods import Operation
@@ -25,6 +25,7 @@ from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.networks import require_from
 from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
@@ -37,6 +38,7 @@ from a2a_relay.node.exchanges import Exchanges
 from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
+from a2a_relay.node.quotas import Quotas
 from a2a_relay.node.reattach import Reattachment
 from a2a_relay.node.refusals import RefusalObserver, Refusals
 from a2a_relay.node.revocation import Revocation
@@ -107,6 +109,7 @@ class RelayNode:
         epoch: str | None = None,
         policy: StreamPolicy | None = None,
         mail_policy: MailPolicy | None = None,
+        default_limits: Mapping[Subject, Mapping[str, float]] | None = None,
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
@@ -120,6 +123,7 @@ class RelayNode:
         self.wheel = Wheel(ports.clock)
         self.credentials = ports.credentials
         self.audit = ports.audit
+        self.quotas = Quotas(ports.clock, ports.credentials, default_limits)
         self._authenticator = ports.authenticator
         self._hub = Hub()
         self.agents = Agents(self._hub, ports.directory, ports.clock, limits)
@@ -139,6 +143,7 @@ class RelayNode:
             secrets.token_hex(4) if epoch is None else epoch,
             self._cancel,
             backpressure,
+            self.quotas,
         )
         self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self.sessions.tell_to_stop, self._is_late)
         self.reattachment = Reattachment(

@@ -134,6 +134,8 @@ class Sessions:
             raise Refused(Reason.RELAY_LEAVING)
         principal = self._node.authenticate(Credential(auth.token))
         address = self._node.require_attach(principal)
+        if self._node.quotas.is_set and self._hub.find(address) is None:
+            self._node.quotas.require_session(address.tenant, len(self._hub.of_tenant(address.tenant)))
         self._node.agents.require_acceptable_card(auth.agent_card)
         session = self._new_session(principal, address, auth, choose(auth, link.dialect))
         self._register(session, auth.agent_card)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.mail_rules import MailPolicy
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.authenticator import Authenticator
@@ -36,6 +39,7 @@ def make_node(
     mail_policy: MailPolicy | None = None,
     credentials: CredentialStore | None = None,
     authenticator: Authenticator | None = None,
+    default_limits: Mapping[Subject, Mapping[str, float]] | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -52,4 +56,4 @@ def make_node(
         mailbox=mailbox,
         credentials=credentials,
     )
-    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy)
+    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy, default_limits)

@@ -101,7 +101,7 @@ def test_a_wrong_name_is_told_the_right_ones() -> None:
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "5"])
 def test_a_limit_is_a_number_from_0(value: object) -> None:
     with pytest.raises(ValueError, match="calls_per_second is a number of 1/s"):
-        check_limit("calls_per_second", value)  # type: ignore[arg-type]
+        check_limit("calls_per_second", value)
 
 
 def test_only_rates_have_fractions() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from a2a_relay.core.call import Call
 from a2a_relay.core.target import Route
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import OverLimit, Reason, Refused
 from a2a_relay.fronts.http.bindings import Binding
 from a2a_relay.fronts.http.desk import CallDesk, refusal_answer, stream_headers
 from a2a_relay.fronts.http.request import HttpRequest
 from a2a_relay.fronts.http.responding import Responder, Sent, until_gone
 from a2a_relay.fronts.http.sinks import StreamSink
+from a2a_relay.node.quotas import Place
 from a2a_relay.node.waiter import Waiter
 
 
@@ -29,14 +32,26 @@ class Calls:
             body = await request.body(node.limits.max_body, desk.rules.body_timeout_seconds)
             call, binding = desk.read(request, route, principal, address, body)
             desk.bodies.take(principal.tenant, len(body))
+            place: Place | None = None
             try:
+                if desk.quotas.is_set:
+                    place = desk.quotas.enter(principal, is_stream=call.streams)
                 sent = await self._relay(request, call, binding, responder)
             finally:
                 desk.bodies.give_back(principal.tenant, len(body))
+                if place is not None:
+                    place.leave()
         except Refused as refused:
             method = call.method if call is not None else route.surface.value
             if refused.reason is Reason.CLIENT_GONE:
                 return Sent(0, refused), method
+            if isinstance(refused, OverLimit) and refused.hold_seconds:
+                try:
+                    async with asyncio.timeout(refused.hold_seconds):
+                        await request.gone()
+                    return Sent(0, refused), method
+                except TimeoutError:
+                    pass  # and it is still there to be told
             await responder.whole(refusal_answer(refused, route, binding))
             return Sent(responder.status, refused), method
         return sent, call.method

@@ -102,7 +102,7 @@ class Information:
             case Surface.INFO:
                 return self._info(request)
             case Surface.DIRECTORY:
-                listed = self._listed(request, self._node.authenticate(request.credential))
+                listed = self._listed(request, self._reader(request))
                 return Answer(200, b'{"agents":%b,"count":%d}' % (_array(listed), len(listed)))
             case Surface.TENANT_DIRECTORY:
                 return self._tenant_directory(request, route)
@@ -145,14 +145,14 @@ class Information:
             "capabilities": CAPABILITIES,
         }
         if "authorization" in request.headers:
-            principal = self._node.authenticate(request.credential)
+            principal = self._reader(request)
             listed = self._listed(request, principal)
             tail = b',"tenant":%b,"agents":%b}' % (jsonbytes.dump(principal.tenant), _array(listed))
             return Answer(200, jsonbytes.dump(document)[:-1] + tail)
         return json_answer(document)
 
     def _tenant_directory(self, request: RequestHead, route: Route) -> Answer:
-        principal = self._node.authenticate(request.credential)
+        principal = self._reader(request)
         access.require_tenant(principal, route.agent.tenant)
         return Answer(200, _array(self._listed(request, principal)))
 
@@ -178,13 +178,20 @@ class Information:
         entry = b"{}" if view is None else _entry(view, self._base_url(request))
         return Answer(201 if is_new else 200, entry)
 
+    def _reader(self, request: RequestHead) -> Principal:
+        """Whoever reads, which is counted. Raises `Refused`."""
+        principal = self._node.authenticate(request.credential)
+        if self._node.quotas.is_set:
+            self._node.quotas.require_read(principal)
+        return principal
+
     def _listed(self, request: RequestHead, principal: Principal) -> list[bytes]:
         base_url = self._base_url(request)
         return [_entry(view, base_url) for view in self._node.agents.of_tenant(principal.tenant)]
 
     def _card(self, request: RequestHead, address: Address, is_public: bool) -> Answer:
         if not is_public:
-            access.require_call(self._node.authenticate(request.credential), address)
+            access.require_call(self._reader(request), address)
         view = self._node.agents.find(address)
         if view is None:
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -199,11 +206,11 @@ class Information:
 
     def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
-        principal = self._node.authenticate(request.credential)
+        principal = self._reader(request)
         return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
 
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
-        principal = self._node.authenticate(request.credential)
+        principal = self._reader(request)
         access.require_call(principal, address)
         access.require_admin(principal, address.tenant, "agents:read")
         view = self._node.agents.find(address)
