@@ -270,7 +270,7 @@ def _limits(raw: Any, _: Setting) -> tuple[LimitValue, ...]:
 
 def _limit(raw: Any, what: str) -> LimitValue:
     found = re.fullmatch(
-        r"([a-z_]{1,64})=(?:([0-9]{1,15}\.[0-9]{1,6})|([0-9]{1,15}) ?([kmg]?i?b|))", str(raw).lower(), re.A
+        r"([a-z_]{1,64})=(?:([0-9]{1,15}\.[0-9]{1,6})|([0-9]{1,15}) ?([kmg]?i?b|))", str(raw).lower(), re.ASCII
     )
     if found is None or (found[3] and found[4] not in _UNIT_BYTES):
         raise ValueError(what)
