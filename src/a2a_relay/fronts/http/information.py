@@ -206,7 +206,7 @@ class Information:
 
     def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
-        principal = self._reader(request)
+        principal = self._node.authenticate(request.credential)
         return self._card(request, self._node.agents.at_root(principal.tenant, self._root), is_public=False)
 
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
