@@ -1,6 +1,6 @@
 """What limits cost a call: nanoseconds for each question, counted in a loop in this process.
 
-    python benchmarks/limits.py
+python benchmarks/limits.py
 """
 
 from __future__ import annotations

@@ -118,6 +118,17 @@ class Bucket:
         wait = (full_at - now if full_at > now else 0.0) + rate.interval - rate.tolerance
         return wait if wait > _ROUNDING_SECONDS else 0.0
 
+    def try_take(self, rate: Rate, now: float) -> float:
+        """Take one, if there is one; 0, or for how many seconds there is none."""
+        full_at = self.full_at
+        if full_at < now:
+            full_at = now
+        wait = full_at - now + rate.interval - rate.tolerance
+        if wait > _ROUNDING_SECONDS:
+            return wait
+        self.full_at = full_at + rate.interval
+        return 0.0
+
     def take(self, rate: Rate, now: float, count: float = 1) -> None:
         """Take what there is, and beyond it: whoever must not overdraw asks `wait` before."""
         full_at = self.full_at

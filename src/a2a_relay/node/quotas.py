@@ -22,7 +22,9 @@ MAX_ACCOUNTS = 20_000
 REFRESH_SECONDS = 0.1
 """After a change of a tenant or a key; changes come in crowds."""
 HOLD_SECONDS = 1.0
-"""How long the answer to whoever goes on regardless is kept back, and the next request on its connection with it."""
+"""How long, at most, the answer to whoever goes on regardless is kept back, and the next request on its connection with
+it. From half of it on they are spread, so that a flood does not come back all at once."""
+_GOLDEN = 0.6180339887
 MAX_HELD = 10_000
 """Answers that are kept back at a time; what is beyond is answered at once."""
 _PATIENCE = 10.0
@@ -89,46 +91,61 @@ class Accounts:
 
     def __init__(self, max_accounts: int = MAX_ACCOUNTS) -> None:
         self._max = max_accounts
-        self._young: dict[Hashable, Account] = {}
+        self.young: dict[Hashable, Account] = {}
         self._old: dict[Hashable, Account] = {}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def of(self, name: Hashable) -> Account:
         """The account of this name, which may be a new one."""
-        account = self._young.get(name)
+        account = self.young.get(name)
         if account is None:
             account = self._old.pop(name, None) or Account()
-            if len(self._young) >= self._max:
+            if len(self.young) >= self._max:
                 busy = {
                     name: account
                     for name, account in self._old.items()
                     if account.calls_in_flight or account.streams_in_flight
                 }
-                self._old, self._young = self._young, busy
-            self._young[name] = account
+                self._old, self.young = self.young, busy
+            self.young[name] = account
         return account
 
 
 class Place:
-    """What one call in flight occupies; `leave` once, whatever has become of it."""
+    """What one call in flight occupies; `leave` when it is over, whatever has become of it."""
 
-    __slots__ = ("_accounts", "_is_stream")
+    __slots__ = ("_is_left", "_is_stream", "_party", "_tenant")
 
-    def __init__(self, accounts: list[Account], *, is_stream: bool) -> None:
-        self._accounts = accounts
+    def __init__(self, tenant: Account, party: Account | None, *, is_stream: bool) -> None:
+        self._tenant = tenant
+        self._party = party
         self._is_stream = is_stream
-        for account in accounts:
-            account.calls_in_flight += not is_stream
-            account.streams_in_flight += is_stream
+        self._is_left = False
+        if is_stream:
+            self._count_stream(1)
+        else:
+            tenant.calls_in_flight += 1
+            if party is not None:
+                party.calls_in_flight += 1
 
     def leave(self) -> None:
-        """The call is over."""
-        for account in self._accounts:
-            account.calls_in_flight -= not self._is_stream
-            account.streams_in_flight -= self._is_stream
-        self._accounts = []
+        """The call is over; a second time means nothing."""
+        if self._is_left:
+            return
+        self._is_left = True
+        if self._is_stream:
+            self._count_stream(-1)
+        else:
+            self._tenant.calls_in_flight -= 1
+            if self._party is not None:
+                self._party.calls_in_flight -= 1
+
+    def _count_stream(self, more: int) -> None:
+        self._tenant.streams_in_flight += more
+        if self._party is not None:
+            self._party.streams_in_flight += more
 
 
 class Quotas:
@@ -145,6 +162,7 @@ class Quotas:
     ) -> None:
         """`defaults` hold for whoever has no limit of that name of its own."""
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._credentials = credentials
         self._defaults = {subject: (defaults or {}).get(subject, _NO_LIMITS) for subject in Subject}
         self._agent_terms = Terms.of(self._defaults[Subject.AGENT])
@@ -153,6 +171,7 @@ class Quotas:
         self._agents = Accounts()
         self._held: deque[float] = deque()
         """Until when answers are kept back."""
+        self._spread = 0.0
         self._version = 0
         self._is_refreshing = False
         self._limits_parties = self._limits_agents = self.is_set = False
@@ -168,46 +187,63 @@ class Quotas:
 
     def require_call(self, principal: Principal, address: Address) -> None:
         """Count one call. Raises OverLimit, and then counts nothing."""
-        now = self._clock.monotonic()
-        accounts = [(Subject.TENANT, self._tenant(principal.tenant))]
+        now = self._monotonic()
+        tenant = self._tenant(principal.tenant)
+        rate, before = tenant.terms.calls, tenant.calls.full_at
+        if rate is not None and (wait := tenant.calls.try_take(rate, now)):
+            raise self._over(tenant, Subject.TENANT, "calls_per_second", _quota("calls", rate), wait)
+        if not self._limits_parties and not self._limits_agents:
+            return
+        try:
+            self._require_more(principal, address, now)
+        except OverLimit:
+            tenant.calls.full_at = before
+            raise
+
+    def _require_more(self, principal: Principal, address: Address, now: float) -> None:
+        """The same for the party and the agent."""
+        party, before = None, 0.0
         if self._limits_parties:
-            accounts.append((Subject.KEY, self._party(principal)))
+            party = self._party(principal)
+            rate, before = party.terms.calls, party.calls.full_at
+            if rate is not None and (wait := party.calls.try_take(rate, now)):
+                raise self._over(party, Subject.KEY, "calls_per_second", _quota("calls", rate), wait)
         if self._limits_agents:
-            accounts.append((Subject.AGENT, self._agent(address)))
-        for subject, account in accounts:
-            rate = account.terms.calls
-            if rate is not None:
-                wait = account.calls.wait(rate, now)
-                if wait:
-                    raise self._over(account, subject, "calls_per_second", _quota("calls", rate), wait)
-        for _, account in accounts:
-            rate = account.terms.calls
-            if rate is not None:
-                account.calls.take(rate, now)
+            agent = self._agent(address)
+            rate = agent.terms.calls
+            if rate is not None and (wait := agent.calls.try_take(rate, now)):
+                if party is not None:
+                    party.calls.full_at = before
+                raise self._over(agent, Subject.AGENT, "calls_per_second", _quota("calls", rate), wait)
 
     def enter(self, principal: Principal, *, is_stream: bool) -> Place:
         """Count one call as in flight until its place is left. Raises OverLimit."""
-        now = self._clock.monotonic()
-        accounts = self._accounts(principal)
-        for subject, account in accounts:
-            terms = account.terms
-            if not is_stream:
-                if terms.calls_in_flight and account.calls_in_flight >= terms.calls_in_flight:
-                    quota = Quota("calls-in-flight", int(terms.calls_in_flight))
-                    raise self._over(account, subject, "calls_in_flight", quota, 1)
-                continue
-            if terms.streams_in_flight and account.streams_in_flight >= terms.streams_in_flight:
-                quota = Quota("streams-in-flight", int(terms.streams_in_flight))
-                raise self._over(account, subject, "streams_in_flight", quota, 1)
-            rate = terms.stream_bytes
-            wait = account.stream_bytes.wait(rate, now) if rate is not None else 0
-            if rate is not None and wait:
-                raise self._over(account, subject, "stream_bytes_per_second", _quota("stream-bytes", rate), wait)
-        return Place([account for _, account in accounts], is_stream=is_stream)
+        tenant = self._tenant(principal.tenant)
+        party = self._party(principal) if self._limits_parties else None
+        if is_stream:
+            self._require_stream(Subject.TENANT, tenant)
+            if party is not None:
+                self._require_stream(Subject.KEY, party)
+            return Place(tenant, party, is_stream=True)
+        limit = tenant.terms.calls_in_flight
+        if limit and tenant.calls_in_flight >= limit:
+            raise self._over(tenant, Subject.TENANT, "calls_in_flight", Quota("calls-in-flight", int(limit)), 1)
+        if party is not None:
+            limit = party.terms.calls_in_flight
+            if limit and party.calls_in_flight >= limit:
+                raise self._over(party, Subject.KEY, "calls_in_flight", Quota("calls-in-flight", int(limit)), 1)
+        return Place(tenant, party, is_stream=False)
+
+    def _require_stream(self, subject: Subject, account: Account) -> None:
+        limit, rate = account.terms.streams_in_flight, account.terms.stream_bytes
+        if limit and account.streams_in_flight >= limit:
+            raise self._over(account, subject, "streams_in_flight", Quota("streams-in-flight", int(limit)), 1)
+        if rate is not None and (wait := account.stream_bytes.wait(rate, self._monotonic())):
+            raise self._over(account, subject, "stream_bytes_per_second", _quota("stream-bytes", rate), wait)
 
     def require_read(self, principal: Principal) -> None:
         """Count one read of what the relay itself knows. Raises OverLimit."""
-        now = self._clock.monotonic()
+        now = self._monotonic()
         accounts = self._accounts(principal)
         for subject, account in accounts:
             rate = account.terms.reads
@@ -222,14 +258,14 @@ class Quotas:
 
     def count_streamed(self, principal: Principal, size: int) -> None:
         """So many bytes more were streamed, whether there was room for them or not."""
-        now = self._clock.monotonic()
+        now = self._monotonic()
         for _, account in self._accounts(principal):
             if account.terms.stream_bytes is not None:
                 account.stream_bytes.take(account.terms.stream_bytes, now, size)
 
     def stream_wait(self, principal: Principal) -> float:
         """For how many seconds the agents of a party's streams are to wait."""
-        now, wait = self._clock.monotonic(), 0.0
+        now, wait = self._monotonic(), 0.0
         for _, account in self._accounts(principal):
             rate = account.terms.stream_bytes
             if rate is not None:
@@ -263,15 +299,18 @@ class Quotas:
         return found
 
     def _tenant(self, name: str) -> Account:
-        account = self._tenants.of(name)
-        if account.version != self._version:
+        account = self._tenants.young.get(name)
+        if account is None or account.version != self._version:
+            account = self._tenants.of(name)
             record = self._credentials.tenant(name) if self._credentials is not None else None
             self._renew(account, Subject.TENANT, _NO_LIMITS if record is None else record.limits)
         return account
 
     def _party(self, principal: Principal) -> Account:
-        account = self._parties.of((principal.tenant, principal.owner))
-        if account.version != self._version:
+        name = (principal.tenant, principal.owner)
+        account = self._parties.young.get(name)
+        if account is None or account.version != self._version:
+            account = self._parties.of(name)
             record = self._credentials.key(principal.key) if self._credentials is not None and principal.key else None
             self._renew(account, Subject.KEY, _NO_LIMITS if record is None else record.limits)
         return account
@@ -287,7 +326,7 @@ class Quotas:
     # refusing
 
     def _over(self, account: Account, subject: Subject, limit: str, quota: Quota, wait: float) -> OverLimit:
-        now = self._clock.monotonic()
+        now = self._monotonic()
         calls = account.terms.calls
         patience = Rate.of(max(_PATIENCE, calls.per_second if calls is not None else 0))
         hold = 0.0
@@ -304,7 +343,8 @@ class Quotas:
         if len(held) >= MAX_HELD:
             return 0.0
         held.append(now + HOLD_SECONDS)
-        return HOLD_SECONDS
+        self._spread = (self._spread + _GOLDEN) % 1
+        return HOLD_SECONDS * (0.5 + self._spread / 2)
 
     # changes
 

@@ -19,9 +19,9 @@ def attempts(rate: Rate, gaps: list[int]) -> list[tuple[float, bool]]:
     bucket, now, found = Bucket(), 0, []
     for gap in gaps:
         now += gap
-        is_let = not bucket.wait(rate, now / 1000)
-        if is_let:
-            bucket.take(rate, now / 1000)
+        is_free = not bucket.wait(rate, now / 1000)
+        is_let = not bucket.try_take(rate, now / 1000)
+        assert is_let == is_free
         found.append((now / 1000, is_let))
     return found
 

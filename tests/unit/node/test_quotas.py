@@ -194,7 +194,8 @@ def test_only_whoever_goes_on_regardless_waits_for_its_refusals() -> None:
         except OverLimit as refused:
             held.append(refused.hold_seconds)
     assert held[:10] == [0] * 10
-    assert set(held[10:]) == {module.HOLD_SECONDS}
+    assert all(module.HOLD_SECONDS / 2 <= seconds <= module.HOLD_SECONDS for seconds in held[10:])
+    assert len(set(held[10:])) > 10  # they do not come back all at once
     world.clock.advance(60)
     world.calls(times=2)
     with pytest.raises(OverLimit) as caught:
@@ -211,7 +212,7 @@ def test_so_many_refusals_are_kept_back_and_not_more(monkeypatch: pytest.MonkeyP
             world.quotas.require_call(sender(), ZAF)
         except OverLimit as refused:
             held.append(refused.hold_seconds)
-    assert held.count(module.HOLD_SECONDS) == 5
+    assert sum(seconds > 0 for seconds in held) == 5
 
 
 def test_a_million_parties_leave_no_more_than_two_generations_of_accounts() -> None:
