@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from a2a_relay.core.call import Call
 from a2a_relay.core.target import Route
 from a2a_relay.errors import OverLimit, Reason, Refused
 from a2a_relay.fronts.http.bindings import Binding
 from a2a_relay.fronts.http.desk import CallDesk, refusal_answer, stream_headers
 from a2a_relay.fronts.http.request import HttpRequest
-from a2a_relay.fronts.http.responding import Responder, Sent, until_gone
+from a2a_relay.fronts.http.responding import Responder, Sent, is_there_after, until_gone
 from a2a_relay.fronts.http.sinks import StreamSink
 from a2a_relay.node.quotas import Place
 from a2a_relay.node.waiter import Waiter
@@ -45,13 +43,8 @@ class Calls:
             method = call.method if call is not None else route.surface.value
             if refused.reason is Reason.CLIENT_GONE:
                 return Sent(0, refused), method
-            if isinstance(refused, OverLimit) and refused.hold_seconds:
-                try:
-                    async with asyncio.timeout(refused.hold_seconds):
-                        await request.gone()
-                    return Sent(0, refused), method
-                except TimeoutError:
-                    pass  # and it is still there to be told
+            if isinstance(refused, OverLimit) and not await is_there_after(request, refused.hold_seconds):
+                return Sent(0, refused), method
             await responder.whole(refusal_answer(refused, route, binding))
             return Sent(responder.status, refused), method
         return sent, call.method

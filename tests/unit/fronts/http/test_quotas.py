@@ -127,9 +127,18 @@ class TestThePlainLane:
         refused = await front.ask("POST", BASE, SEND, token=front.token())
         assert refused.status == 429
         assert asyncio.get_running_loop().time() - begun >= 0.02
-        gone = asyncio.Event()
+
+    async def test_tells_nothing_to_a_client_that_leaves_meanwhile(self, make_front: Make) -> None:
+        front = make_front(pace=5.0, quotas=tenant(calls_in_flight=1))
+        link, gone = front.agent(), asyncio.Event()
+        asking = asyncio.ensure_future(front.ask("POST", BASE, SEND, token=front.token()))
+        await until(lambda: bool(link.transport.unread))
+        for _ in range(10):
+            await front.ask("POST", BASE, SEND, token=front.token())
         gone.set()
         assert (await front.ask("POST", BASE, SEND, token=front.token(), gone=gone)).status == 0
+        link.play(ANSWER)
+        await asking
 
 
 class TestWhatIsRead:
@@ -142,6 +151,17 @@ class TestWhatIsRead:
         assert refused.status == 429
         assert refused.headers["ratelimit-policy"] == '"reads";q=1;w=1'
         assert (await front.ask("GET", target, token=front.token("sender"))).status != 429
+
+    async def test_is_answered_later_when_somebody_reads_on_regardless(
+        self, make_front: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "HOLD_SECONDS", 0.05)
+        front = make_front(quotas=tenant(reads_per_second=0.001))
+        for _ in range(11):
+            await front.ask("GET", "/t/acme/agents", token=front.token())
+        begun = asyncio.get_running_loop().time()
+        assert (await front.ask("GET", "/t/acme/agents", token=front.token())).status == 429
+        assert asyncio.get_running_loop().time() - begun >= 0.02
 
     async def test_is_counted_where_it_is_letters(self, make_front: Make) -> None:
         front = make_front(mailbox=lambda clock: MemoryMailbox(clock.now), quotas=tenant(reads_per_second=1))
