@@ -45,6 +45,7 @@ TITLES = {
     "network": "Network",
     "logs": "Logs",
     "limits": "Limits",
+    "quotas": "Quotas",
     "times": "Times",
     "letters": "Letters",
 }

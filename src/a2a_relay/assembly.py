@@ -33,6 +33,7 @@ from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
 from a2a_relay.core.networks import read_networks
 from a2a_relay.core.push_targets import ANY, PUBLIC, PushTargets
+from a2a_relay.core.rates import Subject, check_limits
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.fronts.http.administering import AdminFront
@@ -266,6 +267,19 @@ def read_link_rules(settings: Settings) -> LinkRules:
     )
 
 
+def read_default_limits(settings: Settings) -> dict[Subject, dict[str, float]]:
+    """What settings say each tenant, key and agent may do. Raises SettingsError for limits that there are not."""
+    given = {
+        Subject.TENANT: settings.tenant_limits,
+        Subject.KEY: settings.key_limits,
+        Subject.AGENT: settings.agent_limits,
+    }
+    try:
+        return {subject: check_limits(values, subject) for subject, values in given.items()}
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
 def read_stream_policy(settings: Settings) -> StreamPolicy:
     """What settings say of the streams of all agents, and of single ones."""
     rules = tuple(
@@ -358,6 +372,7 @@ def build_node(settings: Settings, stores: Stores, clock: LoopClock, authenticat
         policy=read_stream_policy(settings),
         mail_policy=read_mail_policy(settings),
         link_rules=read_link_rules(settings),
+        default_limits=read_default_limits(settings),
     )
     if node.mail is not None:
         stores.watch(partial(clock.call_soon, node.mail.renew))

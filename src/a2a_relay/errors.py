@@ -2,6 +2,7 @@
 
     RelayError
     |-- Refused          a call, a frame or a credential was refused; carries a `Reason`
+    |   `-- OverLimit    somebody has done too much; says when there is more, and of what
     |-- IllegalMove      a state machine was asked for a step it does not have (a bug)
     |-- SettingsError    the relay cannot start as it was asked to
     |-- StoreError       a store cannot be opened or has failed
@@ -13,6 +14,7 @@ field and the metric label. `RULINGS` says what each means on each binding.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -200,6 +202,31 @@ class Refused(RelayError):
             retry_after_seconds = 1
         self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{reason}: {self.message}")
+
+
+class Quota(NamedTuple):
+    """What somebody has used up, as clients are told it: `amount` of `name` in `window_seconds` (None: at a time)."""
+
+    name: str
+    amount: int
+    window_seconds: int | None = None
+
+
+class OverLimit(Refused):
+    """Somebody has done more than a limit allows (RATE_LIMITED). `wait_seconds` is until there is some of it again.
+
+    `hold_seconds` is for how long the answer is to be kept back: whoever goes on regardless is slowed by that.
+    """
+
+    def __init__(self, quota: Quota, limit: str, subject: str, wait_seconds: float, hold_seconds: float = 0.0) -> None:
+        self.quota = quota
+        self.hold_seconds = hold_seconds
+        super().__init__(
+            Reason.RATE_LIMITED,
+            f"too much: the {subject}'s limit {limit}",
+            retry_after_seconds=max(1, math.ceil(wait_seconds)),
+            metadata={"limit": limit, "subject": subject},
+        )
 
 
 class IllegalMove(RelayError):

@@ -12,9 +12,10 @@ from a2a_relay.a2a import jsonbytes
 from a2a_relay.auth import shared_secret
 from a2a_relay.core.letter import MAX_BACK_OFF_SECONDS, DeadReason, LetterEvent, LetterState
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.rates import LIMITS as QUOTAS
 from a2a_relay.errors import Reason
 from a2a_relay.fronts.http import head, letters
-from a2a_relay.node import agent_link, letter_desk, takeover
+from a2a_relay.node import agent_link, letter_desk, quotas, takeover
 from a2a_relay.settings import BY_NAME, SETTINGS, Kind, Setting
 from a2a_relay.settings.values import read
 from a2a_relay.wire.close_codes import BY_CODE
@@ -84,12 +85,18 @@ def test_a_default_is_that_of_the_setting(row: list[str]) -> None:
     assert setting.default > 0
 
 
-@pytest.mark.parametrize("row", BUDGETS + rows("fixed"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", BUDGETS + rows("quotas") + rows("fixed"), ids=lambda row: row[0])
 def test_what_lies_beyond_a_bound_has_a_name(row: list[str]) -> None:
     named = set(re.findall(r"`([^`]+)`", row[-1]))
     words = {str(word) for kind in (Reason, DeadReason, LetterState, LetterEvent) for word in kind} | {"gap"}
     assert named <= words | {code.reason for code in BY_CODE.values()}, "a word that nobody says"
     assert named & words or GOES.search(row[-1]), "nothing is said of what becomes of it"
+
+
+def test_every_quota_stands_in_its_table_as_the_source_has_it() -> None:
+    assert [row[:-1] for row in rows("quotas")] == [
+        [f"`{name}`", limit.unit, limit.help, ", ".join(limit.subjects)] for name, limit in QUOTAS.items()
+    ]
 
 
 def test_what_is_fixed_is_what_the_source_says() -> None:
@@ -105,4 +112,6 @@ def test_what_is_fixed_is_what_the_source_says() -> None:
         takeover.MAX_WAITING,
         agent_link.MAX_EARLY,
         takeover.TWIN_TAKEOVERS,
+        quotas.MAX_ACCOUNTS,
+        quotas.MAX_HELD,
     ]

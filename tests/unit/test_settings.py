@@ -11,11 +11,18 @@ from typing import Any
 
 import pytest
 
-from a2a_relay.assembly import read_limits, read_link_rules, read_mail_policy, read_stream_policy
+from a2a_relay.assembly import (
+    read_default_limits,
+    read_limits,
+    read_link_rules,
+    read_mail_policy,
+    read_stream_policy,
+)
 from a2a_relay.core.letter import Room
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import AgentMailRule, MailPolicy, MailRules
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.stream_rules import AgentRule, StreamPolicy, StreamRules
 from a2a_relay.errors import SettingsError
 from a2a_relay.settings import (
@@ -36,7 +43,7 @@ from a2a_relay.settings import (
     write_private,
     write_profile,
 )
-from a2a_relay.settings.values import MailboxRule, StreamRule
+from a2a_relay.settings.values import LimitValue, MailboxRule, StreamRule
 
 LONG_SECRET = "s" * 32
 
@@ -107,6 +114,33 @@ def test_what_is_set_arrives_in_limits() -> None:
     numbers = [number for number in numbers if not isinstance(number, str)]
     assert len(set(numbers)) == len(numbers)
     assert min(numbers) >= 1000
+
+
+class TestDefaultLimits:
+    def test_are_names_with_numbers_or_sizes(self) -> None:
+        settings = load({"tenant_limits": "calls_per_second=0.5, sessions=3  mailbox_bytes=64KiB"}, {})
+        assert settings.tenant_limits == (
+            LimitValue("calls_per_second", 0.5),
+            LimitValue("sessions", 3),
+            LimitValue("mailbox_bytes", 65536),
+        )
+        assert [rule_text(limit) for limit in settings.tenant_limits] == [
+            "calls_per_second=0.5",
+            "sessions=3",
+            "mailbox_bytes=65536",
+        ]
+        found = read_default_limits(settings)
+        assert found[Subject.TENANT] == {"calls_per_second": 0.5, "sessions": 3, "mailbox_bytes": 65536}
+        assert found[Subject.KEY] == found[Subject.AGENT] == {}
+
+    @pytest.mark.parametrize("text", ["calls", "calls_per_second=", "calls_per_second=x", "calls_per_second=-1", "=3"])
+    def test_are_told_what_they_look_like(self, text: str) -> None:
+        with pytest.raises(SettingsError, match="limits such as calls_per_second=50"):
+            load({"key_limits": text}, {})
+
+    def test_that_there_are_not_are_told_those_that_there_are(self) -> None:
+        with pytest.raises(SettingsError, match="no limit 'sessions' of an agent; the limits are calls_per_second"):
+            read_default_limits(load({"agent_limits": "sessions=3"}, {}))
 
 
 class TestStreamRules:

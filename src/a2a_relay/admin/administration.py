@@ -22,6 +22,7 @@ from a2a_relay.core import access, keys
 from a2a_relay.core.audit import AuditFact, AuditRecord
 from a2a_relay.core.keys import KeyForm, KeyRecord, KeySecret
 from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.scopes import default_scopes
 from a2a_relay.core.tenants import Issuer, LegacyUse, TenantRecord, TenantState
 from a2a_relay.errors import Reason, Refused
@@ -143,7 +144,7 @@ class Administration:
     ) -> TenantRecord:
         """Override limits of a tenant, which only operators do; None takes an override away."""
         access.require_operator(principal)
-        require_limits(limits)
+        require_limits(limits, Subject.TENANT)
         kept = _merged(self.tenant(principal, name).limits, limits)
         return await self._change(principal, name, "limits.set", {"limits": kept}, reason)
 
@@ -152,7 +153,7 @@ class Administration:
     ) -> KeyRecord:
         """Override limits of a key; None takes an override away."""
         record = self.key(principal, id, "limits:write")
-        require_limits(limits)
+        require_limits(limits, Subject.KEY)
         record = record._replace(limits=_merged(record.limits, limits))
         await self._credentials.put_key(record, _fact(principal, record.tenant, "limits.set", id, reason))
         return record
@@ -356,7 +357,7 @@ def _is_seen(principal: Principal, record: KeyRecord) -> bool:
 
 def _require_settled(record: TenantRecord) -> None:
     require_networks(record.networks)
-    require_limits(record.limits)
+    require_limits(record.limits, Subject.TENANT)
     if record.on_second_session not in ("", "replace", "refuse"):
         raise invalid("on_second_session is replace or refuse, or empty for the relay's setting")
     hold = record.takeover_hold_seconds

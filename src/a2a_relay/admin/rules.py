@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +13,7 @@ from a2a_relay.core.address import is_name
 from a2a_relay.core.keys import KeyForm, KeyRecord
 from a2a_relay.core.networks import read_networks
 from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.rates import Subject, check_limit
 from a2a_relay.core.tenants import Issuer
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.settings import is_loopback
@@ -23,7 +22,6 @@ MAX_REASON_CHARS = 1000
 PROOF_KEY_BYTES = 32
 MAX_LIFE_SECONDS = 100 * 366 * 24 * 3600.0
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
-_LIMIT_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
 _ISSUER_ROLES = ("sender", "agent", "admin")
 
 
@@ -61,13 +59,13 @@ def require_networks(texts: Iterable[str]) -> None:
         raise invalid("networks are addresses and CIDR ranges") from error
 
 
-def require_limits(limits: Mapping[str, float | None]) -> None:
-    """Refuse overrides that are no limits."""
+def require_limits(limits: Mapping[str, float | None], subject: Subject) -> None:
+    """Refuse overrides that are no limits of a tenant's or a key's."""
     for name, value in limits.items():
-        if not _LIMIT_NAME.fullmatch(name):
-            raise invalid("a limit's name is made of a-z, 0-9, _ and .")
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise invalid("a limit is a number that is not negative")
+        try:
+            check_limit(name, 0 if value is None else value, subject)
+        except ValueError as error:
+            raise invalid(str(error)) from error
 
 
 def require_key(order: KeyOrder, tenant: str) -> None:
@@ -88,7 +86,7 @@ def require_key(order: KeyOrder, tenant: str) -> None:
     if order.proof_key is not None and (order.role is not Role.AGENT or len(order.proof_key) != PROOF_KEY_BYTES):
         raise invalid("a proof key is for agents: the 32 bytes of an Ed25519 public key")
     require_networks(order.networks)
-    require_limits(order.limits)
+    require_limits(order.limits, Subject.KEY)
 
 
 def require_within(principal: Principal, key: KeyOrder | KeyRecord, *, expires: bool) -> None:

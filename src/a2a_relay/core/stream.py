@@ -191,11 +191,13 @@ class Stream:
         "head",
         "headers",
         "is_durable",
+        "is_held_back",
         "is_over",
         "last",
         "last_bytes",
         "on_body",
         "on_left",
+        "paced_bytes",
         "prefix",
         "principal",
         "reader",
@@ -222,6 +224,10 @@ class Stream:
         self.last = self.cursor = self.taken = self.granted = window.last
         self.last_bytes = self.taken_bytes = self.granted_bytes = 0
         self.is_durable = False
+        self.is_held_back = False
+        """Whether its agent waits because its reader's party has had its bytes for now."""
+        self.paced_bytes = 0
+        """What of its bytes its reader's party was charged with."""
         self.is_over = False
         self.failure: AgentError | Refused | None = None
         self.was_full = 0

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from a2a_relay.a2a.methods import Operation
@@ -26,6 +26,7 @@ from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
 from a2a_relay.core.networks import read_networks, require_from
 from a2a_relay.core.principal import Principal, Role
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.router import route
 from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Reader, Stream
@@ -40,6 +41,7 @@ from a2a_relay.node.login_guard import LoginGuard
 from a2a_relay.node.mail.held import HeldCall
 from a2a_relay.node.mail.mailroom import Mailroom
 from a2a_relay.node.owners import Owners
+from a2a_relay.node.quotas import Quotas
 from a2a_relay.node.reattach import Reattachment
 from a2a_relay.node.refusals import RefusalObserver, Refusals
 from a2a_relay.node.revocation import Revocation
@@ -115,6 +117,7 @@ class RelayNode:
         policy: StreamPolicy | None = None,
         mail_policy: MailPolicy | None = None,
         link_rules: LinkRules | None = None,
+        default_limits: Mapping[Subject, Mapping[str, float]] | None = None,
     ) -> None:
         self.clock = ports.clock
         self.observer = ports.observer
@@ -129,6 +132,7 @@ class RelayNode:
         self.wheel = Wheel(ports.clock)
         self.credentials = ports.credentials
         self.audit = ports.audit
+        self.quotas = Quotas(ports.clock, ports.credentials, default_limits)
         self._authenticator = ports.authenticator
         self.logins = LoginGuard(ports.clock, limits.login_failures, read_networks(limits.exempt_addresses))
         self._hub = Hub()
@@ -150,6 +154,7 @@ class RelayNode:
             secrets.token_hex(4) if epoch is None else epoch,
             self._cancel,
             backpressure,
+            self.quotas,
         )
         self.exchanges = Exchanges(ports.clock, self.wheel, self.streams, self.sessions.tell_to_stop, self._is_late)
         self.reattachment = Reattachment(

@@ -158,6 +158,8 @@ class Sessions:
             raise Refused(Reason.RELAY_LEAVING)
         principal = self._node.authenticate(Credential(auth.token), link.host)
         address = self._node.require_attach(principal)
+        if self._node.quotas.is_set and self._hub.find(address) is None:
+            self._node.quotas.require_session(address.tenant, len(self._hub.of_tenant(address.tenant)))
         self._node.agents.require_acceptable_card(auth.agent_card)
         return Newcomer(link, auth, principal, address, choose(auth, link.dialect))
 

@@ -9,6 +9,7 @@ bounded for each stream, tenant and process; the windows that nobody reads go fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from a2a_relay.a2a import jsonrpc
 from a2a_relay.core.address import Address
@@ -21,6 +22,7 @@ from a2a_relay.core.session import Session
 from a2a_relay.core.stream import Event, Reader, Stream
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.node.backpressure import Backpressure
+from a2a_relay.node.quotas import Quotas
 from a2a_relay.node.stream_logs import StreamLogs
 from a2a_relay.node.wheel import Wheel, call_off
 from a2a_relay.node.windows import Windows
@@ -32,6 +34,8 @@ from a2a_relay.wire.frames import NO_HEADERS, StreamEvent
 Failure = AgentError | Refused | None
 
 _BATCH = 64
+_PACE_SECONDS = 1.0
+"""How long a stream is held back before it is asked again whether it may go on."""
 _REST_SECONDS = 60.0
 """For what a reader has not taken when its stream ends."""
 _AT_ONCE = (Reason.STREAM_TOO_SLOW, Reason.RELAY_LEAVING)
@@ -51,6 +55,7 @@ class Streams:
         epoch: str,
         cancel: Callable[[Exchange, Refused], None],
         backpressure: Backpressure,
+        quotas: Quotas,
     ) -> None:
         """`logs` are that of memory and the durable one, if there is any."""
         self._clock = clock
@@ -62,6 +67,7 @@ class Streams:
         self._logs = StreamLogs(clock, epoch, memory, durable, limits.stream_window, observer, backpressure.committed)
         self._cancel = cancel
         self._backpressure = backpressure
+        self._quotas = quotas
         self._streams: dict[str, Stream] = {}
         self._windows = Windows(limits, self.forget)
 
@@ -147,10 +153,34 @@ class Streams:
 
     def _check(self, stream: Stream) -> None:
         """What need not be done for each event: give credit, and count what has come."""
-        self._backpressure.give_credit(stream)
+        if self._quotas.is_set and stream.principal is not None:
+            self._pace(stream, stream.principal)
+        else:
+            self._backpressure.give_credit(stream)
         self._count(stream)
         if stream.is_durable and stream.exchange is not None:
             self._backpressure.require_written(stream, stream.exchange)
+
+    def _pace(self, stream: Stream, principal: Principal) -> None:
+        """Give credit unless the reader's party has had its bytes for now; then a little later."""
+        self._charge(stream, principal)
+        wait = self._quotas.stream_wait(principal)
+        if not wait:
+            self._backpressure.give_credit(stream)
+        elif not stream.is_held_back:
+            stream.is_held_back = True
+            self._clock.call_later(min(wait, _PACE_SECONDS), partial(self._go_on, stream))
+
+    def _charge(self, stream: Stream, principal: Principal) -> None:
+        self._quotas.count_streamed(principal, stream.last_bytes - stream.paced_bytes)
+        stream.paced_bytes = stream.last_bytes
+
+    def _go_on(self, stream: Stream) -> None:
+        stream.is_held_back = False
+        exchange = stream.exchange
+        if exchange is not None and not stream.is_over:
+            exchange.expires_at = self._clock.monotonic() + exchange.idle_seconds  # it was the relay that has waited
+            self._check(stream)
 
     def _count(self, stream: Stream) -> None:
         counters = self._counters
@@ -185,6 +215,8 @@ class Streams:
         """Nothing more will come from the agent."""
         self._note_end(stream, failure)
         stream.is_over, stream.failure = True, failure
+        if self._quotas.is_set and stream.principal is not None:
+            self._charge(stream, stream.principal)
         stream.window.close(_stored(failure))
         self._count(stream)
         if stream.window.is_end_committed:

@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 
-from a2a_relay.settings.values import KIB, MAX_WAIT_SECONDS, MIB, Kind, MailboxRule, Setting, StreamRule
+from a2a_relay.settings.values import KIB, MAX_WAIT_SECONDS, MIB, Kind, LimitValue, MailboxRule, Setting, StreamRule
 
 DAY = 24 * 3600
 
@@ -295,6 +295,19 @@ class Settings:
     card_max_age: float = _seconds(60, "clients may keep a card")
     takeover_hold: float = _seconds(30, "letters are held back after another instance took a live agent over (0: not)")
     session_limit: float = _seconds(0, "longest life of an agent's link before it is asked to reconnect (0: no limit)")
+
+    tenant_limits: tuple[LimitValue, ...] = _row(
+        Kind.LIMITS,
+        (),
+        "what each tenant may do, unless it has limits of its own: calls_per_second=, calls_in_flight=, ...",
+        "quotas",
+    )
+    key_limits: tuple[LimitValue, ...] = _row(
+        Kind.LIMITS, (), "the same of each key, and of each party that comes with a token", "quotas"
+    )
+    agent_limits: tuple[LimitValue, ...] = _row(
+        Kind.LIMITS, (), "the same of the calls to each agent: calls_per_second=, calls_burst=", "quotas"
+    )
 
     offline: str = _row(
         Kind.CHOICE,

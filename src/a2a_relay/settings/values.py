@@ -34,6 +34,7 @@ class Kind(StrEnum):
     ADDRESS = "tenant/agent"
     STREAM_RULES = "list of rules"
     MAILBOX_RULES = "list of mailbox rules"
+    LIMITS = "list of limits"
 
 
 class Setting(NamedTuple):
@@ -207,6 +208,13 @@ class MailboxRule(NamedTuple):
     contexts: int | None = None
 
 
+class LimitValue(NamedTuple):
+    """A limit by its name; whether there is one of this name, the relay says."""
+
+    name: str
+    value: float
+
+
 class _RuleForm(NamedTuple):
     """What rules of one kind are made of: a setting for each word, as if it stood alone; and an example."""
 
@@ -264,8 +272,28 @@ def _rule(raw: Any, form: _RuleForm) -> Any:
     return form.make(found[1], found[2], **{name: read(form.words[name], text) for name, _, text in pairs})
 
 
-def rule_text(rule: StreamRule | MailboxRule) -> str:
-    """A rule as it may be written."""
+def _limits(raw: Any, _: Setting) -> tuple[LimitValue, ...]:
+    """`name=value ...`, separated by blanks or commas; a value may be a size, such as 64MiB."""
+    items = raw.replace(",", " ").split() if isinstance(raw, str) else raw
+    what = "limits such as calls_per_second=50 calls_burst=100"
+    if not isinstance(items, list):
+        raise ValueError(what)
+    return tuple(_limit(item, what) for item in items)
+
+
+def _limit(raw: Any, what: str) -> LimitValue:
+    found = re.fullmatch(
+        r"([a-z_]{1,64})=(?:([0-9]{1,15}\.[0-9]{1,6})|([0-9]{1,15}) ?([kmg]?i?b|))", str(raw).lower(), re.ASCII
+    )
+    if found is None or (found[3] and found[4] not in _UNIT_BYTES):
+        raise ValueError(what)
+    return LimitValue(found[1], float(found[2]) if found[2] else int(found[3]) * _UNIT_BYTES[found[4]])
+
+
+def rule_text(rule: StreamRule | MailboxRule | LimitValue) -> str:
+    """A rule, or a limit, as it may be written."""
+    if isinstance(rule, LimitValue):
+        return f"{rule.name}={rule.value:.15g}"
     words = [f"{name}={value}" for name, value in rule._asdict().items() if value is not None]
     return " ".join((f"{rule.tenant}/{rule.agent}", *words[2:]))
 
@@ -284,5 +312,6 @@ _READERS: dict[Kind, Callable[[Any, Setting], Any]] = {
     Kind.ORIGINS: _origins,
     Kind.ADDRESS: _address,
     Kind.STREAM_RULES: lambda raw, _: _rules(raw, _STREAM_FORM),
+    Kind.LIMITS: _limits,
     Kind.MAILBOX_RULES: lambda raw, _: _rules(raw, _MAILBOX_FORM),
 }

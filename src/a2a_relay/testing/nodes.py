@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from a2a_relay.auth.shared_secret import SharedSecret
 from a2a_relay.core.limits import Limits
 from a2a_relay.core.link_rules import LinkRules
 from a2a_relay.core.mail_rules import MailPolicy
+from a2a_relay.core.rates import Subject
 from a2a_relay.core.stream_rules import StreamPolicy
 from a2a_relay.node.relay_node import Ports, RelayNode
 from a2a_relay.ports.audit import AuditLog
@@ -42,6 +45,7 @@ def make_node(
     audit: AuditLog | None = None,
     authenticator: Authenticator | None = None,
     signer: Signer | None = None,
+    default_limits: Mapping[Subject, Mapping[str, float]] | None = None,
 ) -> RelayNode:
     """A node on fakes of time and chance alone; its sessions are `e-1`, `e-2`, their calls `e-1.1`, ...
 
@@ -60,4 +64,4 @@ def make_node(
         signer=signer,
         audit=audit,
     )
-    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy, link_rules)
+    return RelayNode(ports, limits or Limits(), epoch, policy, mail_policy, link_rules, default_limits)

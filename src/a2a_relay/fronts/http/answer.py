@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from a2a_relay.a2a import jsonbytes, problems
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import OverLimit, Quota, Reason, Refused
 
 JSON = "application/json"
 
@@ -42,7 +42,18 @@ def refusal_headers(refused: Refused) -> Headers:
         found.append(("retry-after", str(refused.retry_after_seconds)))
     if refused.reason is Reason.METHOD_NOT_ALLOWED and "allow" in refused.metadata:
         found.append(("allow", refused.metadata["allow"]))
+    if isinstance(refused, OverLimit):
+        found += _quota_headers(refused.quota, refused.retry_after_seconds or 0)
     return tuple(found)
+
+
+def _quota_headers(quota: Quota, seconds: int) -> Headers:
+    """A quota of which nothing is left for so many seconds, by draft-ietf-httpapi-ratelimit-headers-10."""
+    if quota.window_seconds is None:
+        policy = f'"{quota.name}";q={quota.amount};qu="concurrent-requests"'
+        return (("ratelimit-policy", policy), ("ratelimit", f'"{quota.name}";r=0'))
+    policy = f'"{quota.name}";q={quota.amount};w={quota.window_seconds}'
+    return (("ratelimit-policy", policy), ("ratelimit", f'"{quota.name}";r=0;t={seconds}'))
 
 
 def refusal(refused: Refused) -> Answer:

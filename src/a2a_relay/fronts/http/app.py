@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from a2a_relay.core.exchange import AgentError
 from a2a_relay.core.target import Route, Surface, read_target
-from a2a_relay.errors import Reason, Refused, StoreError
+from a2a_relay.errors import OverLimit, Reason, Refused, StoreError
 from a2a_relay.fronts.http.administering import AdminFront
 from a2a_relay.fronts.http.agent_socket import refuse_socket, serve_agent
 from a2a_relay.fronts.http.answer import Answer, Headers, refusal
@@ -17,7 +17,7 @@ from a2a_relay.fronts.http.exposure import Exposure
 from a2a_relay.fronts.http.information import Information
 from a2a_relay.fronts.http.letters import LETTER_SURFACES, Letters
 from a2a_relay.fronts.http.request import HttpRequest, Receive, Scope, Send, raw_target
-from a2a_relay.fronts.http.responding import Responder, Sent
+from a2a_relay.fronts.http.responding import Responder, Sent, is_there_after
 from a2a_relay.fronts.http.upgrade import LINK_SURFACES
 from a2a_relay.node.relay_node import RelayNode
 from a2a_relay.ports.observer import CallReport
@@ -123,6 +123,8 @@ class RelayApp:
             self.node.observer.notice("store_trouble", message=str(error))
             refused = Refused(Reason.STORE_FAILED)
         if refused.reason is Reason.CLIENT_GONE:
+            return Sent(0, refused)
+        if isinstance(refused, OverLimit) and not await is_there_after(request, refused.hold_seconds):
             return Sent(0, refused)
         await responder.whole(refusal(refused))
         return Sent(responder.status, refused)

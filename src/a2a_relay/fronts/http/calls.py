@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from a2a_relay.core.call import Call
 from a2a_relay.core.target import Route
-from a2a_relay.errors import Reason, Refused
+from a2a_relay.errors import OverLimit, Reason, Refused
 from a2a_relay.fronts.http.bindings import Binding
 from a2a_relay.fronts.http.desk import CallDesk, refusal_answer, stream_headers
 from a2a_relay.fronts.http.request import HttpRequest
-from a2a_relay.fronts.http.responding import Responder, Sent, until_gone
+from a2a_relay.fronts.http.responding import Responder, Sent, is_there_after, until_gone
 from a2a_relay.fronts.http.sinks import StreamSink
+from a2a_relay.node.quotas import Place
 from a2a_relay.node.waiter import Waiter
 
 
@@ -29,13 +30,20 @@ class Calls:
             body = await request.body(node.limits.max_body, desk.rules.body_timeout_seconds)
             call, binding = desk.read(request, route, principal, address, body)
             desk.bodies.take(principal.tenant, len(body))
+            place: Place | None = None
             try:
+                if desk.quotas.is_set:
+                    place = desk.quotas.enter(principal, is_stream=call.streams)
                 sent = await self._relay(request, call, binding, responder)
             finally:
                 desk.bodies.give_back(principal.tenant, len(body))
+                if place is not None:
+                    place.leave()
         except Refused as refused:
             method = call.method if call is not None else route.surface.value
             if refused.reason is Reason.CLIENT_GONE:
+                return Sent(0, refused), method
+            if isinstance(refused, OverLimit) and not await is_there_after(request, refused.hold_seconds):
                 return Sent(0, refused), method
             await responder.whole(refusal_answer(refused, route, binding))
             return Sent(responder.status, refused), method

@@ -68,6 +68,7 @@ class CallDesk:
         self.node = node
         self.rules = rules
         self._exposure = exposure
+        self.quotas = node.quotas
         self.bodies = BodyBudget(node.limits.bodies_in_flight_bytes)
         """What is held for calls in flight; whoever submits a call counts its body here until the call is over."""
 
@@ -88,8 +89,11 @@ class CallDesk:
         principal = self.node.authenticate(block.credential, host)
         address = route.address
         if address is None:
-            return principal, self.node.agents.at_root(principal, self.rules.root_agent)
-        access.require_call(principal, address)
+            address = self.node.agents.at_root(principal, self.rules.root_agent)
+        else:
+            access.require_call(principal, address)
+        if self.quotas.is_set:
+            self.quotas.require_call(principal, address)
         return principal, address
 
     def client_host(self, block: HeaderBlock, peer: str) -> str:

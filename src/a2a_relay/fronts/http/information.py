@@ -117,7 +117,7 @@ class Information:
             case Surface.JWKS:
                 return self._key_set()
             case Surface.DIRECTORY:
-                principal = self._node.authenticate(request.credential, request.host)
+                principal = self._reader(request)
                 listed = self._listed(request, principal, principal.tenant)
                 body = b'{"agents":%b,"count":%d}' % (_array(listed), len(listed))
                 return Answer(200, body, headers=_BY_CREDENTIAL)
@@ -156,7 +156,7 @@ class Information:
         headers = request.headers
         if "authorization" in headers:
             try:
-                return self._node.authenticate(request.credential, request.host).role is Role.OPERATOR
+                return self._reader(request).role is Role.OPERATOR
             except Refused:
                 return False
         return not headers.keys() & _FORWARDED and is_loopback(request.client.rpartition(":")[0].strip("[]"))
@@ -183,7 +183,7 @@ class Information:
             "capabilities": CAPABILITIES,
         }
         if "authorization" in request.headers:
-            principal = self._node.authenticate(request.credential, request.host)
+            principal = self._reader(request)
             listed = []
             if access.has_scope(principal, "agents:read"):
                 listed = self._listed(request, principal, principal.tenant)
@@ -192,13 +192,13 @@ class Information:
         return json_answer(document, headers=(("vary", "Authorization"),))
 
     def _tenant_directory(self, request: RequestHead, route: Route) -> Answer:
-        principal = self._node.authenticate(request.credential, request.host)
+        principal = self._reader(request)
         access.require_tenant(principal, route.agent.tenant)
         listed = self._listed(request, principal, route.agent.tenant)
         return Answer(200, _array(listed), headers=_BY_CREDENTIAL)
 
     def _forget(self, request: RequestHead, route: Route) -> Answer:
-        principal = self._node.authenticate(request.credential, request.host)
+        principal = self._reader(request)
         _require_workbench(principal, route.agent)
         if not self._node.agents.forget(route.agent):
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -206,7 +206,7 @@ class Information:
 
     async def register(self, request: HttpRequest, route: Route, body_timeout_seconds: float) -> Answer:
         """Make an agent known that has not attached yet: 201, or 200 where it is known. Raises `Refused`."""
-        principal = self._node.authenticate(request.credential, request.host)
+        principal = self._reader(request)
         _require_workbench(principal, route.agent)
         if principal.role is Role.OPERATOR and not self._rules.tenants_are_open and not self._is_tenant(route.agent):
             raise Refused(Reason.AGENT_NOT_FOUND)
@@ -221,6 +221,13 @@ class Information:
         entry = b"{}" if view is None else _entry(view, self._base_url(request))
         return Answer(201 if is_new else 200, entry)
 
+    def _reader(self, request: RequestHead) -> Principal:
+        """Whoever reads, which is counted. Raises `Refused`."""
+        principal = self._node.authenticate(request.credential, request.host)
+        if self._node.quotas.is_set:
+            self._node.quotas.require_read(principal)
+        return principal
+
     def _is_tenant(self, address: Address) -> bool:
         return self._node.credentials is not None and self._node.credentials.tenant(address.tenant) is not None
 
@@ -233,7 +240,7 @@ class Information:
     def _card(self, request: RequestHead, address: Address) -> Answer:
         is_public = self._rules.cards_are_public
         if not is_public:
-            principal = self._node.authenticate(request.credential, request.host)
+            principal = self._reader(request)
             access.require_call(principal, address)
             access.require_scope(principal, "agents:read")
         elif not self._node.serves(address.tenant):
@@ -255,12 +262,12 @@ class Information:
 
     def _root_card(self, request: RequestHead) -> Answer:
         """The card of the caller's only agent; it never crosses tenants."""
-        principal = self._node.authenticate(request.credential, request.host)
+        principal = self._reader(request)
         access.require_scope(principal, "agents:read")
         return self._card_of(request, self._node.agents.at_root(principal, self._rules.root_agent), is_public=False)
 
     def _original_card(self, request: RequestHead, address: Address) -> Answer:
-        principal = self._node.authenticate(request.credential, request.host)
+        principal = self._reader(request)
         access.require_call(principal, address)
         access.require_admin(principal, address.tenant, "agents:read")
         view = self._node.agents.find(address)

@@ -16,13 +16,14 @@ from a2a_relay.core.call import Call
 from a2a_relay.core.exchange import AgentError, Exchange, Outcome, Result
 from a2a_relay.core.principal import Principal
 from a2a_relay.core.stream import Event, Stream, offset_of
-from a2a_relay.errors import IllegalMove, Reason, Refused
+from a2a_relay.errors import IllegalMove, OverLimit, Reason, Refused
 from a2a_relay.fronts.http.answer import Answer, Headers, refusal
 from a2a_relay.fronts.http.bindings import EVENT_STREAM, UNBUFFERED, Binding
 from a2a_relay.fronts.http.desk import refusal_answer, stream_headers
 from a2a_relay.fronts.http.head import HeaderBlock, RequestHead, new_request_id
 from a2a_relay.fronts.http.repeats import RequestLine
 from a2a_relay.node.mail.held import HeldCall
+from a2a_relay.node.quotas import Place
 from a2a_relay.node.wheel import Slot, call_off
 from a2a_relay.ports.observer import CallReport
 
@@ -69,6 +70,8 @@ class LaneCycle(RequestHead):
     _exchange: Exchange | HeldCall | None = None
     _stream: Stream | None = None
     _slot: Slot | None = None
+    _place: Place | None = None
+    _kept_back: OverLimit | None = None
     _seen = 0
     _held = -1
     _is_started = False
@@ -138,6 +141,8 @@ class LaneCycle(RequestHead):
 
     def complete(self) -> None:
         """The body is here."""
+        if self._kept_back is not None:
+            return
         self._stop_timer()
         if self._is_started and not self.response_started:
             self._submit()
@@ -173,6 +178,8 @@ class LaneCycle(RequestHead):
             del body
             desk.bodies.take(principal.tenant, size)
             self._held = size
+            if desk.quotas.is_set:
+                self._place = desk.quotas.enter(principal, is_stream=call.streams)
             if call.streams:
                 self._begin_stream(desk.stream(call, self))
                 return
@@ -282,11 +289,24 @@ class LaneCycle(RequestHead):
     # bytes
 
     def _refuse(self, refused: Refused) -> None:
-        if not self.id:  # its headers can be read in two ways
+        if isinstance(refused, OverLimit) and refused.hold_seconds and self._kept_back is None:
+            self._keep_back(refused)
+        elif not self.id:  # its headers can be read in two ways
             self.id = new_request_id()
             self._whole(refusal(refused), refused)
         else:
             self._whole(refusal_answer(refused, self.line.route, self._binding), refused)
+
+    def _keep_back(self, refused: OverLimit) -> None:
+        """Somebody goes on regardless: it is told later, and nothing of its connection is read until then."""
+        self._kept_back = refused
+        self._parts.clear()
+        self._protocol.flow.pause_reading()
+        self._later(refused.hold_seconds, LaneCycle._tell_refused)
+
+    def _tell_refused(self) -> None:
+        if self._kept_back is not None:
+            self._refuse(self._kept_back)
 
     def _whole(self, answer: Answer, outcome: Outcome) -> None:
         protocol = self._protocol
@@ -345,6 +365,8 @@ class LaneCycle(RequestHead):
         self._stream = None
         self._exchange = None  # which holds this sink: without the knot neither has to wait for the garbage collector
         desk, call = self._desk, self._call
+        if self._place is not None:
+            self._place.leave()
         if self._held >= 0 and self._principal is not None:
             desk.bodies.give_back(self._principal.tenant, self._held)
         line, node = self.line, desk.node

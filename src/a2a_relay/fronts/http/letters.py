@@ -54,6 +54,8 @@ class Letters:
     async def serve(self, request: HttpRequest, route: Route, responder: Responder) -> Sent:
         """Answer one question. Raises `Refused` or StoreError before anything is sent."""
         principal = self._node.authenticate(request.credential, request.host)
+        if self._node.quotas.is_set:
+            self._node.quotas.require_read(principal)
         if route.surface in _FEEDS:
             return await self._follow(request, route, responder, principal)
         answer = await self._answers[route.surface](request, route, principal)

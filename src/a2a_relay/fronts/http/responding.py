@@ -130,3 +130,19 @@ async def until_gone(request: HttpRequest, write: Coroutine[Any, Any, Sent], lea
     finally:
         leave()
     return Sent(0, Refused(Reason.CLIENT_GONE)) if writing.cancelled() else writing.result()
+
+
+async def is_there_after(request: HttpRequest, seconds: float) -> bool:
+    """Keep an answer back for so long; whether its client is, as far as that is known, still there to be told.
+
+    A body that was not read stays where it is meanwhile.
+    """
+    if not seconds or not request.is_read:
+        await asyncio.sleep(seconds)
+        return True
+    try:
+        async with asyncio.timeout(seconds):
+            await request.gone()
+    except TimeoutError:
+        return True
+    return False

@@ -232,6 +232,8 @@ class Mailroom:
             idempotency=key_of(call, self.node.limits.idempotency_time_seconds),
             is_new_context=is_new_context,
         )
+        if self.node.quotas.is_set:
+            await self._require_tenant_room(call)
         self.reach("accept.before")
         letter, is_new = await self.mailbox.accept(draft, rules.room)
         self.reach("accept.after")
@@ -241,6 +243,16 @@ class Mailroom:
             self.node.owners.learn(call.address, call.principal.owner, call.spans.context_id or "")
         self._answer_queued(held, letter, is_new=is_new)
         self.deliveries.wake(call.address)
+
+    async def _require_tenant_room(self, call: Call) -> None:
+        """Refuse a letter that the tenant has no room for. Raises OverLimit.
+
+        Letters that are accepted at the same instant do not see each other: the limit may be passed by those.
+        """
+        tenant = call.address.tenant
+        if self.node.quotas.mailbox_bytes(tenant):
+            held = sum(view.bytes for view in await self.mailbox.mailboxes(tenant))
+            self.node.quotas.require_mailbox_room(tenant, held, len(call.params))
 
     def _answer_queued(self, held: Held, letter: Letter, *, is_new: bool) -> None:
         """Tell whoever made a call that it is a letter, as a Task of what stands now."""

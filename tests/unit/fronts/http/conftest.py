@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 
 from a2a_relay.assembly import build_app
 from a2a_relay.core.limits import Limits
+from a2a_relay.core.rates import Subject
 from a2a_relay.fronts.http.app import RelayApp
 from a2a_relay.node.receipts import Receipts
 from a2a_relay.ports.mailbox import Mailbox
@@ -139,6 +140,7 @@ def make_front() -> Callable[..., Front]:
         pace: float = IMPATIENT,
         elixir: str = "off",
         mailbox: Callable[[FakeClock], Mailbox] | None = None,
+        quotas: Mapping[Subject, Mapping[str, float]] | None = None,
         **limits: Any,
     ) -> Front:
         clock, observer = FakeClock(), RecordingObserver()
@@ -155,7 +157,11 @@ def make_front() -> Callable[..., Front]:
             return None
 
         node = make_node(
-            clock=clock, observer=observer, limits=Limits(**limits), mailbox=None if mailbox is None else mailbox(clock)
+            clock=clock,
+            observer=observer,
+            limits=Limits(**limits),
+            mailbox=None if mailbox is None else mailbox(clock),
+            default_limits=quotas,
         )
         return Front(build_app(settings, node, on_shutdown=nothing), clock, observer)
 
