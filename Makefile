@@ -7,6 +7,7 @@
 # make soak      slow and hostile clients beside normal ones, and what it costs these (a minute)
 # make bench     what relayed calls and events cost, beside nginx (needs wrk, nginx, openssl; under six minutes)
 # make drills    crashes, power losses and other faults by the thousand, and what became of each letter (minutes)
+# make mutants   small changes to the code of who may do what, and how many of them the tests notice (tens of minutes)
 # make clean     remove what was made
 #
 # PYTHON=...     the interpreter to make .venv with (3.11 or newer; the first fitting one otherwise)
@@ -27,7 +28,7 @@ DEMO_PORT ?= 8080
 PYTHON ?=
 export PYTHON
 
-.PHONY: help install demo test quick lint security soak bench drills clean
+.PHONY: help install demo test quick lint security soak bench drills mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -57,6 +58,9 @@ lint: install
 security: install
 	@$(BIN)/python scripts/audit_packages.py $(AUDIT_ARGS)
 
+mutants: install
+	@scripts/mutants.sh $(MUTANT_ARGS)
+
 soak: install
 	@$(BIN)/python benchmarks/hostile_soak.py $(SOAK_ARGS)
 
@@ -67,5 +71,5 @@ drills: install
 	@$(BIN)/python tests/drills/run.py $(DRILL_ARGS)
 
 clean:
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist mutants
 	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -142,4 +142,4 @@ async def test_a_line_of_a_modem_is_not_taken_for_dead(relay: Relay) -> None:
             await crossing
             print(f"\n1 MiB each way in {time.perf_counter() - began:.0f} s; small calls meanwhile: {shown(seconds)}")
             assert connector.welcome is welcome, "it has attached anew"
-        assert proxy.accepted == 1
+        assert proxy.accepted <= 2, "the link, and perhaps one to ask for the keys of the relay"
