@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ ACTIONS = ("list", "create", "show", "rotate", "revoke", "verify")
 @click.option("--networks", metavar="LIST", help="create: addresses and CIDR ranges from which it may come")
 @click.option("--expires", metavar="TIME", help="create: how long it is good, such as 90d  [for ever]")
 @click.option("--form", type=click.Choice(["secret", "hs256"]), help="create: shown itself, or signs tokens  [secret]")
+@click.option(
+    "--proof-key",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="create: an Ed25519 public key (PEM) that the agent must prove to have",
+)
 @click.option("--overlap", metavar="TIME", help="rotate: how long the old secret stays good  [24h]")
 @click.option("--key-file", metavar="PATH", type=click.Path(path_type=Path), help="write the key here, not out")
 @administration_options
@@ -79,7 +86,24 @@ def _order(options: dict[str, Any]) -> dict[str, Any]:
         for name in ("scopes", "agents", "networks")
     }
     plain = {name: options[name] for name in ("name", "role", "agent", "form")}
-    return {**plain, **lists, "expires_seconds": _seconds(options["expires"], "--expires")}
+    proof_key = _public_key(options["proof_key"]) if options["proof_key"] is not None else None
+    return {**plain, **lists, "expires_seconds": _seconds(options["expires"], "--expires"), "proof_key": proof_key}
+
+
+def _public_key(path: Path) -> str:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise click.UsageError(f"--proof-key {path}: {error.strerror}") from error
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise click.UsageError(f"--proof-key {path}: this is no Ed25519 public key in PEM")
+    return b64encode(key.public_bytes_raw()).decode()
 
 
 def _seconds(text: str | None, flag: str) -> float | None:

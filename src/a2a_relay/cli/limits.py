@@ -1,4 +1,4 @@
-"""`relay limits`: overrides of one tenant."""
+"""`relay limits`: overrides of one tenant, or of one key."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import click
 from a2a_relay.cli.administering import administration_options, ask, print_object, require
 
 
-@click.command("limits", short_help="See and override a tenant's limits.")
+@click.command("limits", short_help="See and override the limits of a tenant or a key.")
 @click.argument("action", type=click.Choice(["show", "set"]), default="show")
 @click.argument("limits", nargs=-1, metavar="[NAME=NUMBER]...")
+@click.option("--key", metavar="ID", help="the limits of one key, not of --tenant")
 @administration_options
-def command(action: str, limits: tuple[str, ...], as_json: bool, **options: Any) -> int:
-    """See and override the limits of --tenant. `set NAME=` takes an override away."""
-    path = f"tenants/{require(options['tenant'], '--tenant')}/limits"
+def command(action: str, limits: tuple[str, ...], key: str | None, as_json: bool, **options: Any) -> int:
+    """See and override the limits of --tenant, or of --key. `set NAME=` takes an override away."""
+    whose = f"keys/{require(key, '--key')}" if key else f"tenants/{require(options['tenant'], '--tenant')}"
     if action == "show":
-        print_object(ask(options, "GET", path)["limits"], as_json=as_json)
+        print_object(ask(options, "GET", whose if key else f"{whose}/limits")["limits"], as_json=as_json)
         return 0
     given = dict(limit.partition("=")[::2] for limit in limits)
     try:
@@ -26,5 +27,5 @@ def command(action: str, limits: tuple[str, ...], as_json: bool, **options: Any)
         raise click.UsageError("limits are given as NAME=NUMBER") from error
     if not asked:
         raise click.UsageError("this needs NAME=NUMBER")
-    print_object(ask(options, "PATCH", path, {"limits": asked})["limits"], as_json=as_json)
+    print_object(ask(options, "PATCH", f"{whose}/limits", {"limits": asked})["limits"], as_json=as_json)
     return 0
