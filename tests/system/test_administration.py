@@ -39,7 +39,7 @@ def test_the_first_key_is_made_beside_the_relay_and_the_rest_through_it(
         assert client.get(directory, headers=headers).status_code == 200
         run("keys", "revoke", key["id"], "--reason", "lost", *there)
         assert client.get(directory, headers=headers).status_code == 401
-        assert run("limits", "set", "calls=9", "--tenant", "tck", *there) == {"calls": 9.0}
+        assert run("limits", "set", "calls_in_flight=9", "--tenant", "tck", *there) == {"calls_in_flight": 9.0}
         assert run("legacy", "off", "--tenant", "tck", *there)["takes_legacy"] is False
         assert run("issuers", "list", "--tenant", "tck", *there) == {"issuers": []}
         assert run("tenants", "delete", "tck", *there)["erased"]["keys"] == 1

@@ -176,11 +176,13 @@ async def test_a_deleted_tenant_is_erased_and_leaves_a_receipt_and_an_intact_log
 
 async def test_limits_are_for_operators_to_set(office: Office) -> None:
     await office.ask("POST", "tenants", {"name": "acme"})
-    assert await office.refused("PATCH", "tenants/acme/limits", {"limits": {"calls": 9}}, by=ADMIN) == (
+    assert await office.refused("PATCH", "tenants/acme/limits", {"limits": {"calls_in_flight": 9}}, by=ADMIN) == (
         Reason.PERMISSION_DENIED
     )
-    assert await office.ask("PATCH", "tenants/acme/limits", {"limits": {"calls": 9}}) == {"limits": {"calls": 9.0}}
-    assert await office.ask("PATCH", "tenants/acme/limits", {"limits": {"calls": None}}) == {"limits": {}}
+    assert await office.ask("PATCH", "tenants/acme/limits", {"limits": {"calls_in_flight": 9}}) == {
+        "limits": {"calls_in_flight": 9.0}
+    }
+    assert await office.ask("PATCH", "tenants/acme/limits", {"limits": {"calls_in_flight": None}}) == {"limits": {}}
 
 
 async def test_issuers_and_legacy_are_settled_by_the_tenants_admin(office: Office) -> None:
