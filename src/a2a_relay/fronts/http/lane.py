@@ -302,10 +302,11 @@ class LaneCycle(RequestHead):
         self._kept_back = refused
         self._parts.clear()
         self._protocol.flow.pause_reading()
-        self._later(refused.hold_seconds, LaneCycle._tell_refused)
+        # A timer of its own: the wheel's slots would bring a flood back in crowds.
+        self._desk.node.clock.call_later(refused.hold_seconds, self._tell_refused)
 
     def _tell_refused(self) -> None:
-        if self._kept_back is not None:
+        if self._kept_back is not None and not self.response_complete:
             self._refuse(self._kept_back)
 
     def _whole(self, answer: Answer, outcome: Outcome) -> None:
