@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from letter_drafts import ACT, ANSWER, EVERY, KEEP_SECONDS, ROOM, draft, key, leased
 
-from a2a_relay.assembly import Stores, open_administration, open_stores
+from a2a_relay.assembly.stores import Stores, open_administration, open_stores
 from a2a_relay.core.address import Address
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.letter import Alias

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from programs import TENANT, Relay
 
-from a2a_relay.assembly import open_administration
+from a2a_relay.assembly.stores import open_administration
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.keys import KeyRecord, KeySecret, digest_of, prefix_of, write_key
 from a2a_relay.core.principal import Role

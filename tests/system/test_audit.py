@@ -12,7 +12,7 @@ from programs import Relay, running_relay
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from a2a_relay.assembly import open_administration
+from a2a_relay.assembly.stores import open_administration
 from a2a_relay.core.audit import FIRST_HASH, AuditFact, AuditRecord
 from a2a_relay.core.audit_check import ChainCheck
 from a2a_relay.core.tenants import TenantRecord

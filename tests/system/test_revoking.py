@@ -13,7 +13,7 @@ from programs import running_relay
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from a2a_relay.assembly import open_administration
+from a2a_relay.assembly.stores import open_administration
 from a2a_relay.core.audit import AuditFact
 from a2a_relay.core.keys import KeyRecord, KeySecret, digest_of, prefix_of, write_key
 from a2a_relay.core.principal import Role

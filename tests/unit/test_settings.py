@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from a2a_relay.assembly import (
+from a2a_relay.assembly.rules import (
     read_default_limits,
     read_limits,
     read_link_rules,

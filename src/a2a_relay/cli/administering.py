@@ -122,7 +122,8 @@ async def _ask_store(options: Mapping[str, Any], verb: str, path: str, query: di
     from urllib.parse import unquote
 
     from a2a_relay.admin.administration import STORE
-    from a2a_relay.assembly import build_admin, open_administration
+    from a2a_relay.assembly import build_admin
+    from a2a_relay.assembly.stores import open_administration
     from a2a_relay.node.clock import LoopClock
 
     stores = open_administration(settings)

@@ -18,7 +18,8 @@ from schemathesis.specs.openapi.checks import (
 
 from a2a_relay.admin.administration import STORE
 from a2a_relay.admin.openapi import describe
-from a2a_relay.assembly import build_admin, create_app, open_administration
+from a2a_relay.assembly import build_admin, create_app
+from a2a_relay.assembly.stores import open_administration
 from a2a_relay.settings import Settings
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

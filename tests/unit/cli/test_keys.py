@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from a2a_relay.assembly import open_administration
+from a2a_relay.assembly.stores import open_administration
 from a2a_relay.cli import main
 from a2a_relay.settings import Settings
 
