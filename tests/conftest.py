@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 if not os.environ.get("RELAY_URL"):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    # How long an example takes is the machine's affair, which has other things to do.
-    settings.register_profile("relay", deadline=None)
+    # How long an example takes is the machine's affair, which has other things to do; who runs the tests of tests runs
+    # each of them in more than one process.
+    settings.register_profile("relay", deadline=None, suppress_health_check=[HealthCheck.differing_executors])
     settings.load_profile("relay")
 
 HERE = Path(__file__).parent
