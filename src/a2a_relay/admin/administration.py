@@ -11,6 +11,7 @@ from a2a_relay.admin.rules import (
     MAX_REASON_CHARS,
     KeyOrder,
     invalid,
+    require_bounds,
     require_issuer,
     require_key,
     require_limits,
@@ -213,9 +214,15 @@ class Administration:
         if order.scopes is None:
             order = order._replace(scopes=default_scopes(order.role, is_open=self._is_open))
         require_within(principal, order, expires=order.expires_seconds is not None)
+        now, maker = self._now(), self._credentials.key(principal.key)
+        expires_at = None if order.expires_seconds is None else now + order.expires_seconds
+        if maker is not None:  # what it does not say it has from its maker
+            order = order._replace(networks=order.networks or maker.networks)
+            expires_at = maker.expires_at if expires_at is None else expires_at
+        require_bounds(maker, order.networks, expires_at)
         if tenant:
             await self._registered(principal, tenant, reason)
-        id, now = f"k{self._random(_ID_BYTES).hex()}", self._now()
+        id = f"k{self._random(_ID_BYTES).hex()}"
         text, secret = self._make_secret(id, order.role, order.form, now)
         record = KeyRecord(
             id,
@@ -231,7 +238,7 @@ class Administration:
             networks=order.networks,
             limits=dict(order.limits),
             created_by=_actor(principal),
-            expires_at=None if order.expires_seconds is None else now + order.expires_seconds,
+            expires_at=expires_at,
             proof_key=order.proof_key,
         )
         await self._credentials.put_key(record, _fact(principal, tenant, "keys.create", id, reason))
@@ -245,6 +252,7 @@ class Administration:
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
             raise invalid("overlap is not negative, and at most a year")
         require_within(principal, record, expires=record.expires_at is not None)
+        require_bounds(self._credentials.key(principal.key), record.networks, record.expires_at)
         now = self._now()
         if not record.is_usable(now):
             raise invalid("the key is revoked, or has expired")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from a2a_relay.auth.jwks import read_key_set
 from a2a_relay.core import scopes as known_scopes
 from a2a_relay.core.address import is_name
 from a2a_relay.core.keys import KeyForm, KeyRecord
-from a2a_relay.core.networks import read_networks
+from a2a_relay.core.networks import Network, read_networks
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.core.rates import Subject, check_limit
 from a2a_relay.core.tenants import Issuer
@@ -104,6 +105,27 @@ def require_within(principal: Principal, key: KeyOrder | KeyRecord, *, expires: 
         is_more = True
     if is_more:
         raise Refused(Reason.PERMISSION_DENIED, "a key may not do more than its maker")
+
+
+def require_bounds(maker: KeyRecord | None, networks: Iterable[str], expires_at: float | None) -> None:
+    """Refuse a key that is good in more places, or for longer, than the key of its maker.
+
+    None: its maker has shown none, and is bound to neither.
+    """
+    if maker is None:
+        return
+    allowed, asked = read_networks(maker.networks), read_networks(networks)
+    is_more = bool(allowed) and not (asked and all(any(_is_within(one, of) for of in allowed) for one in asked))
+    if maker.expires_at is not None:
+        is_more = is_more or expires_at is None or expires_at > maker.expires_at
+    if is_more:
+        raise Refused(Reason.PERMISSION_DENIED, "a key is good nowhere, and at no time, where its maker's is not")
+
+
+def _is_within(one: Network, other: Network) -> bool:
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.subnet_of(other)
+    return isinstance(other, IPv6Network) and one.subnet_of(other)
 
 
 def require_issuer(issuer: Issuer) -> None:

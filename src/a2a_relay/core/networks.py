@@ -10,7 +10,8 @@ from a2a_relay.errors import Reason, Refused
 _SUBSCRIBER_BITS = 64
 """What one subscriber has of IPv6 begins alike in so many bits."""
 
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Networks = tuple[Network, ...]
 
 
 def read_networks(texts: Iterable[str]) -> Networks:

@@ -262,6 +262,22 @@ async def test_whoever_sees_few_agents_gives_of_those(office: Office) -> None:
     assert await reason_of(office.does.rotate_key(ZOES, theirs.record.id)) is Reason.PERMISSION_DENIED
 
 
+async def test_a_key_is_good_where_and_while_its_makers_is(office: Office) -> None:
+    order = KeyOrder("office", Role.ADMIN, networks=("192.0.2.0/24", "2001:db8::/32"), expires_seconds=600.0)
+    bound = (await office.does.create_key(OPERATOR, "acme", order)).record
+    maker = Principal("acme", Role.ADMIN, "ann", key=bound.id, manages=True)
+    made = (await office.does.create_key(maker, "acme", SENDER)).record
+    assert (made.networks, made.expires_at) == (bound.networks, bound.expires_at)
+    narrow = SENDER._replace(name="desk", networks=("192.0.2.7",), expires_seconds=60.0)
+    assert (await office.does.create_key(maker, "acme", narrow)).record.networks == ("192.0.2.7",)
+    for wide in ({"networks": ("192.0.0.0/16",)}, {"networks": ("192.0.2.7", "::/0")}, {"expires_seconds": 601.0}):
+        order = SENDER._replace(name="wide", **wide)
+        assert await reason_of(office.does.create_key(maker, "acme", order)) is Reason.PERMISSION_DENIED
+    theirs = (await office.does.create_key(OPERATOR, "acme", ZAF)).record
+    assert await reason_of(office.does.rotate_key(maker, theirs.id)) is Reason.PERMISSION_DENIED
+    assert (await office.does.rotate_key(maker, made.id)).record.networks == bound.networks
+
+
 @pytest.mark.parametrize("who, seconds", [(OPERATOR, 60.0), (ADMIN, None)])
 async def test_bodies_are_shown_by_the_tenants_own_admin_and_for_a_while(
     office: Office, who: Principal, seconds: float | None
