@@ -12,6 +12,7 @@ import pytest
 from a2a_relay.a2a.methods import Operation
 from a2a_relay.core import access, scopes
 from a2a_relay.core.address import Address
+from a2a_relay.core.keys import KeyRecord
 from a2a_relay.core.principal import Principal, Role
 from a2a_relay.errors import Reason, Refused
 from a2a_relay.testing import make_principal
@@ -158,3 +159,14 @@ def test_an_operator_sees_every_directory_and_attaches_and_calls_nowhere() -> No
 @pytest.mark.parametrize("role, is_admin", [(Role.ADMIN, True), (Role.SENDER, False), (Role.AGENT, False)])
 def test_who_sees_all_of_a_tenant(role: Role, is_admin: bool) -> None:
     assert access.is_admin(bounded(role)) is is_admin
+
+
+def test_an_agent_that_has_had_a_key_attaches_with_its_own_and_nothing_else() -> None:
+    one, other = (KeyRecord(id, "acme", id, Role.AGENT, 0.0, (), agent="zaf") for id in ("k1", "k2"))
+    access.require_own_key(make_principal(), [])
+    access.require_own_key(replace(make_principal(), key="k2"), [one._replace(revoked_at=1.0), other])
+    for key in ("", "k3"):
+        with pytest.raises(Refused) as caught:
+            access.require_own_key(replace(make_principal(), key=key), [one, other])
+        assert caught.value.reason is Reason.PERMISSION_DENIED
+        assert caught.value.message == "this agent has a key of its own, and attaches with nothing else"

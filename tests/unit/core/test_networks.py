@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from a2a_relay.core.networks import contains, read_networks, require_from
+from a2a_relay.core.networks import contains, network_of, read_networks, require_from
 from a2a_relay.errors import Reason, Refused
 
 OFFICE = read_networks(["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"])
@@ -50,3 +50,18 @@ def test_a_range_may_be_written_from_any_of_its_addresses() -> None:
 def test_what_is_no_network_is_no_network(text: str) -> None:
     with pytest.raises(ValueError, match="network"):
         read_networks([text])
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
+        ("relay.example", ""),
+        ("", ""),
+    ],
+)
+def test_a_subscriber_stands_behind_one_address_or_a_64_bit_prefix(host: str, network: str) -> None:
+    assert network_of(host) == network
