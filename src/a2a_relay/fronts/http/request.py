@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +16,10 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_DROPPED_BYTES = 64 * 1024
+_SMALL_LENGTH = re.compile(r"[0-9]{1,5}", re.ASCII)
+_DROP_SECONDS = 1.0
 
 
 class HttpRequest(RequestHead):
@@ -54,6 +60,20 @@ class HttpRequest(RequestHead):
         except TimeoutError as error:
             raise Refused(Reason.REQUEST_TIMEOUT) from error
         return b"".join(parts)
+
+    async def drop_body(self) -> None:
+        """Read a small body that nobody needs, so that its refusal does not cost the connection.
+
+        A server closes a connection whose request it has answered before all of it was there, and a client may have
+        sent its next request by then. A body that is large, or does not come, is left to the server.
+        """
+        length = self.block.by_name.get("content-length", "")
+        is_small = _SMALL_LENGTH.fullmatch(length) is not None and 0 < int(length) <= _DROPPED_BYTES
+        if self.is_read or self.block.ends_connection or not is_small:
+            return
+        with suppress(Refused, TimeoutError):
+            async with asyncio.timeout(_DROP_SECONDS):
+                await self.body(_DROPPED_BYTES, _DROP_SECONDS)
 
     async def gone(self) -> None:
         """Return when the client has gone away (only after the body was read)."""

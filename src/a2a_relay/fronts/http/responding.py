@@ -36,7 +36,9 @@ class Responder:
         self.status = 0
 
     async def whole(self, answer: Answer) -> None:
-        """A response whose body is known."""
+        """A response whose body is known; a refusal waits for a small body that is still on its way."""
+        if answer.status >= 400:
+            await self._request.drop_body()
         length = ("content-length", str(len(answer.body)))
         headers: Headers = (("content-type", answer.media_type), length, *answer.headers)
         if not self._request.is_read and self._request.block.ends_connection:
